@@ -1,0 +1,10 @@
+"""pm_lab: notebooks and helpers for personalized medicine. Use it as ``import pm_lab as pm``."""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["checks", "datasets", "design", "errors", "gene_sets", "keys", "singlecell"],
+)
