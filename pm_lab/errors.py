@@ -17,5 +17,9 @@ class DatasetUnavailable(PmLabError, OSError):
     """A registered data set is not on this machine and could not be fetched."""
 
 
+class ReaderMissing(PmLabError, NotImplementedError):
+    """A data set is registered, but this version cannot read its files yet."""
+
+
 class PmLabWarning(UserWarning):
     """The analysis goes on, but its user should know this."""
