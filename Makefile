@@ -1,0 +1,84 @@
+# Everything a person does with this repository. `make help` lists it.
+
+VENV ?= $(if $(NEWEST),.venv-newest,.venv)
+JOBS ?= 2
+ARGS ?=
+
+# A shim of pyenv or conda can be on the PATH and still not run, so each candidate is tried.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c '$(FITS)' >/dev/null 2>&1 && { echo $$python; break; }; done)
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST = "$(BIN)/python" -m pytest
+
+# numba compiles once into this folder, not once in every new process.
+export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install lab test test-fast test-notebooks test-browser notebooks bench lint lock clean distclean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP)  ## Create .venv with the exact versions of requirements.lock (NEWEST=1: the newest allowed)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo >&2 \
+	"No fitting Python found: pm_lab needs Python 3.11, 3.12 or 3.13 with its venv module."; echo >&2 \
+	"Install one (on Debian and Ubuntu also the package python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; \
+	exit 1; }
+	@"$(BIN)/python" -c '$(FITS)' 2>/dev/null || $(PYTHON) -m venv --clear "$(VENV)"
+ifdef NEWEST
+	"$(BIN)/python" -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[drug-response,test,dev]'
+else
+	@echo "Installing requirements.lock into $(VENV): two to four minutes, once."
+	"$(BIN)/python" -m pip install --quiet -r requirements.lock
+	"$(BIN)/python" -m pip install --quiet --no-deps --no-build-isolation -e .
+endif
+	@touch "$@"
+
+lab: $(STAMP)  ## Open JupyterLab on the welcome notebook (on a server: make lab ARGS=--no-browser)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec "$(BIN)/python" -m jupyterlab $(ARGS)
+
+test: $(STAMP)  ## Run every test: unit and reference, notebooks, browser
+	@$(MAKE) --no-print-directory test-fast
+	@$(MAKE) --no-print-directory test-notebooks
+	@$(MAKE) --no-print-directory test-browser
+
+test-fast: $(STAMP)  ## Run the unit and reference tests alone
+	$(PYTEST) tests --ignore=tests/browser -n $(JOBS) --dist loadfile $(ARGS)
+
+# On a copy, so that what a notebook writes beside itself stays in build/.
+test-notebooks: $(STAMP)  ## Run every notebook and compare its checked outputs (nbval)
+	@rm -rf build/nbval && mkdir -p build && cp -R notebooks build/nbval
+	@cp tests/notebooks/nbval_conftest.py build/nbval/conftest.py
+	PM_LAB_PROGRESS=0 PM_LAB_OFFLINE=1 $(PYTEST) build/nbval -n $(JOBS) --dist loadfile \
+	--nbval-lax --nbval-current-env $(ARGS)
+
+test-browser: $(STAMP)  ## Open JupyterLab and the HTML pages in Chromium
+	$(PYTEST) tests/browser $(ARGS)
+
+notebooks: $(STAMP)  ## Execute every notebook into build/notebooks/*.html and print time and memory
+	"$(BIN)/python" tests/notebooks/execute.py $(ARGS)
+
+bench: $(STAMP)  ## Run every benchmark, one after the other
+	@missed=; for script in benchmarks/*.py; do \
+	echo "== $$script"; "$(BIN)/python" "$$script" || missed="$$missed $$script"; done; \
+	test -z "$$missed" || { echo >&2 "Targets missed:$$missed"; exit 1; }
+
+lint: $(STAMP)  ## Check code and notebooks with ruff
+	"$(BIN)/python" -m ruff check .
+	"$(BIN)/python" -m ruff format --check .
+
+lock:  ## Write requirements.lock anew from pyproject.toml (TORCH=x.y.z changes torch)
+	$(PYTHON) .ci/lock.py $(TORCH)
+
+clean:  ## Remove what was built and cached here; keep .venv
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find pm_lab tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean  ## Remove .venv too
+	rm -rf .venv .venv-newest

@@ -1,0 +1,46 @@
+"""What all tests share: no network, no progress bars, and the data that may or may not be at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["PM_LAB_PROGRESS"] = "0"
+os.environ.setdefault("MPLBACKEND", "agg")
+
+# These talk to a server or a kernel of their own; nothing beyond this machine is reached even there.
+LOCAL_SERVERS = ("notebooks", "browser", "server")
+LOCAL_HOSTS = ["127.0.0.1", "::1", "localhost"]
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in LOCAL_SERVERS:
+            item.add_marker(pytest.mark.allow_hosts(LOCAL_HOSTS))
+
+
+def missing(what: str) -> None:
+    """Skip the test, saying what is missing; under CI=true nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must not skip: {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder PM_LAB_MIRROR with the real data sets, or a skip that says how to get them."""
+    folder = os.environ.get("PM_LAB_MIRROR")
+    if not folder:
+        missing("PM_LAB_MIRROR is not set: it names the folder with the real data sets (see data/README.md)")
+    if not Path(folder).is_dir():
+        missing(f"PM_LAB_MIRROR names no folder: {folder}")
+    return Path(folder).resolve()
+
+
+@pytest.fixture
+def temporary_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder for data sets, in place of the user's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("PM_LAB_CACHE", str(folder))
+    return folder
