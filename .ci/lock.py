@@ -28,9 +28,10 @@ def wanted(torch: str | None) -> list[str]:
     """Every requirement of pyproject.toml, the build backend included; torch at the version given."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = pyproject["project"]
-    requirements = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
     # editables is what hatchling asks for when the package is installed in place.
-    requirements += pyproject["build-system"]["requires"] + ["editables"]
+    requirements = [*project["dependencies"], *pyproject["build-system"]["requires"], "editables"]
+    for extra in project["optional-dependencies"].values():
+        requirements += extra
     return requirements + ([f"torch=={torch}"] if torch else [])
 
 

@@ -86,7 +86,8 @@ def execute(path: Path, progress: tqdm | None = None) -> Run:
         run.peak_memory = memory.peak
         left = sorted(str(item.relative_to(work)) for item in work.rglob("*"))
     if left:
-        run.failures.append(f"{path.name} left files behind: {', '.join(left[:5])}. Write to a temporary folder.")
+        names = ", ".join(left[:5])
+        run.failures.append(f"{path.name} left files behind: {names}. Write to a temporary folder.")
     return run
 
 
@@ -169,7 +170,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: every notebook")
     parser.add_argument("--save", action="store_true", help="write the outputs back into the notebooks")
     parser.add_argument("--pages", type=Path, default=PAGES, help="folder for the HTML pages")

@@ -15,7 +15,9 @@ def pytest_collection_modifyitems(items):
     missing = {path: names for path in notebooks if (names := _absent(path))}
     for item in items:
         if item.path in missing:
-            reason = f"{item.path.name} needs {', '.join(missing[item.path])}: set PM_LAB_MIRROR or fetch them"
+            reason = (
+                f"{item.path.name} needs {', '.join(missing[item.path])}: set PM_LAB_MIRROR or fetch them"
+            )
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -27,4 +29,6 @@ def _absent(path):
     if not wanted:
         return []
     table = pm.datasets.available().set_index("name")
-    return sorted(name for name in wanted if name in table.index and table.loc[name, "where"] == "to be fetched")
+    return sorted(
+        name for name in wanted if name in table.index and table.loc[name, "where"] == "to be fetched"
+    )

@@ -111,7 +111,12 @@ def test_title_and_one_question(notebook):
     question = " ".join(rest).strip().strip("*_ ")
     assert question.endswith("?"), "the title is followed by one sentence that is a question"
     assert not re.search(r"[.?!]\s+[A-Z]", question), f"more than one sentence: {question}"
-    others = [line for cell in notebook.cells[1:] if cell.cell_type == "markdown" for line in _outside_fences(cell.source)]
+    others = [
+        line
+        for cell in notebook.cells[1:]
+        if cell.cell_type == "markdown"
+        for line in _outside_fences(cell.source)
+    ]
     assert not [line for line in others if line.startswith("# ")], "only the title is a first-level heading"
 
 
@@ -126,7 +131,9 @@ def test_sections_are_in_order(notebook):
 
 
 def test_runtime_memory_data_and_licence_are_stated(notebook):
-    text = "\n".join(cell.source for cell in notebook.section("Runtime, memory, data") if cell.cell_type == "markdown")
+    text = "\n".join(
+        cell.source for cell in notebook.section("Runtime, memory, data") if cell.cell_type == "markdown"
+    )
     assert re.search(r"\d+\s*(s|seconds|min|minutes)\b", text)
     assert re.search(r"\d+\s*(MB|GB)\b", text)
     assert re.search(r"licen[cs]e", text, re.IGNORECASE)
@@ -200,7 +207,9 @@ def test_negative_control_is_run(lesson):
 
 
 def test_result_is_graded_in_a_table(lesson):
-    outputs = [o for cell in lesson.section("How did we do") if cell.cell_type == "code" for o in cell.outputs]
+    outputs = [
+        o for cell in lesson.section("How did we do") if cell.cell_type == "code" for o in cell.outputs
+    ]
     assert any("<table" in o.get("data", {}).get("text/html", "") for o in outputs)
 
 
@@ -217,7 +226,7 @@ def test_references_have_dois(notebook):
 
 
 def test_session_info_is_the_last_cell(notebook):
-    heading, *cells = notebook.section("Session info")
+    _, *cells = notebook.section("Session info")
     assert len(cells) == 1 and cells[0].cell_type == "code"
     assert "".join(text_of(output) for output in cells[0].outputs).strip()
 

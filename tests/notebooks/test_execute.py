@@ -38,7 +38,9 @@ def test_dead_kernel_is_a_failure(write):
 
 def test_peak_memory_counts_child_processes(write):
     child = "import sys, time; block = bytearray(300_000_000); time.sleep(1)"
-    run = execute.execute(write("memory", f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"))
+    run = execute.execute(
+        write("memory", f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])")
+    )
     assert not run.failures
     assert 300e6 < run.peak_memory < 900e6
     assert "| memory.ipynb |" in execute.table([run])

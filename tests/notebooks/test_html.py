@@ -55,7 +55,9 @@ def test_page_of_committed_notebook_makes_no_request(path):
 
 def test_formulas_diagrams_and_widgets_bring_in_no_script():
     cells = [new_markdown_cell("# T\n\n$\\alpha$\n\n```mermaid\ngraph TD;\n```"), new_code_cell("1")]
-    notebook = new_notebook(cells=cells, metadata={"widgets": {"application/vnd.jupyter.widget-state+json": {}}})
+    notebook = new_notebook(
+        cells=cells, metadata={"widgets": {"application/vnd.jupyter.widget-state+json": {}}}
+    )
     page = execute.to_html(notebook, "a title")
     assert requests_of(page) == []
     assert "<title>a title</title>" in page
