@@ -36,7 +36,7 @@ def _parse_line(line: str, where: str) -> _Line:
     name, *rest = (field.strip() for field in line.split("\t"))
     if not name or not rest:
         raise DataError(
-            f"{where}: not a gmt line, which is set name, description and genes separated by tabs: {line[:60]!r}."
+            f"{where}: not a gmt line (set name, description and genes, separated by tabs): {line[:50]!r}."
         )
     genes = [gene for gene in rest[1:] if gene]
     if not genes:
