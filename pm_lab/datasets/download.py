@@ -157,6 +157,8 @@ def _check_room(absent: list[RegisteredFile]) -> None:
 
 
 def _cannot_write(error: OSError) -> str:
+    if error.strerror is None and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # pooch raises a long text from the error that has the reason
     return f"the cache folder cannot be written ({error.strerror or error}; PM_LAB_CACHE names another)"
 
 

@@ -81,8 +81,11 @@ def _kang2018_donors(path: Path) -> anndata.AnnData:
             "author_cell_type": pd.Categorical(pd.Series(described["cluster_id"]).astype(str)),
         }
     )
-    obs.index = pd.Index(obs["condition"].astype(str) + "_" + experiment.colData.rownames, dtype=object)
-    return _cells(_transposed(counts), obs, counts.Dimnames[0])
+    names = obs["condition"].astype(str) + "_" + experiment.colData.rownames
+    obs.index = pd.Index(names.to_numpy(), dtype=object)
+    # 91 symbols carry their Ensembl id (CD79A_ENSG00000105369); without it all are still unique.
+    genes = pd.Index(counts.Dimnames[0]).str.replace(r"_ENSG\d+$", "", regex=True)
+    return _cells(_transposed(counts), obs, genes)
 
 
 def _gene_sets(hallmark: Path, go_bp: Path, c2: Path) -> dict[str, dict[str, list[str]]]:
@@ -117,8 +120,9 @@ def _pbmc68k_reduced() -> anndata.AnnData:
 
     # scanpy itself would take seconds to import; its file is enough.
     folder = Path(find_spec("scanpy").origin).parent
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # the file is of an old layout, which anndata brings up to date
         warnings.simplefilter("ignore", OldFormatWarning)
+        warnings.filterwarnings("ignore", r"Moving element from \.uns", FutureWarning)
         return read_anndata(folder / "datasets" / "10x_pbmc68k_reduced.h5ad")
 
 
@@ -160,7 +164,7 @@ READERS = {
     "gene_sets": Reader(_gene_sets),
     "gse7390": Reader(_gse7390),
     "kang2018": Reader(_kang2018),
-    "kang2018_donors": Reader(_kang2018_donors),
+    "kang2018_donors": Reader(_kang2018_donors, version=2),
     "pbmc68k_reduced": Reader(_pbmc68k_reduced),
     "simulated": Reader(_simulated),
 }

@@ -19,16 +19,6 @@ SCAFFOLDS = (
     "C1CN(CCN1){}",
 )
 SIDE_CHAINS = ("C", "CC", "c1ccccc1", "c1ccc(F)cc1", "c1ccc(Cl)cc1", "CCO", "c1ccc(OC)cc1", "C1CC1")
-    "C",
-    "CC",
-    "c1ccccc1",
-    "c1ccc(F)cc1",
-    "c1ccc(Cl)cc1",
-    "CCO",
-    "c1ccc(OC)cc1",
-    "C1CC1",
-    "CCN(C)C",
-)
 
 
 def simulate_screen(

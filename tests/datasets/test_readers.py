@@ -1,0 +1,208 @@
+"""What load() returns: the real sets as published, and what is kept of them for the next time."""
+
+import errno
+import os
+import warnings
+from dataclasses import replace
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import pm_lab as pm
+from pm_lab import keys
+from pm_lab.datasets import readers
+from pm_lab.errors import PmLabWarning
+
+
+@pytest.fixture
+def real(mirror, monkeypatch):
+    """The real data sets of the mirror, and nothing else."""
+    monkeypatch.setenv("PM_LAB_MIRROR", str(mirror))
+    monkeypatch.setenv("PM_LAB_OFFLINE", "1")
+    return pm.datasets.load
+
+
+def same(one, two):
+    pd.testing.assert_frame_equal(one.obs, two.obs)
+    pd.testing.assert_frame_equal(one.var, two.var)
+    assert (one.X != two.X).sum() == 0
+    assert one.X.dtype == two.X.dtype and type(one.X) is type(two.X)
+    assert set(one.layers) == set(two.layers)
+    assert dict(one.uns[keys.RECORD]["load"]) == dict(two.uns[keys.RECORD]["load"])
+    return True
+
+
+def is_counts(matrix):
+    return matrix.dtype == np.float32 and matrix.data.min() > 0 and not (matrix.data % 1).any()
+
+
+def test_kang2018(real):
+    cells = real("kang2018")
+    assert cells.shape == (2000, 9015)
+    assert cells.obs["condition"].value_counts().to_dict() == {"ctrl": 1000, "stim": 1000}
+    assert cells.obs_names.is_unique and cells.var_names.is_unique
+    assert cells.X.format == "csr" and is_counts(cells.X)
+    assert (cells.layers[keys.COUNTS] != cells.X).nnz == 0
+    assert not np.shares_memory(cells.X.data, cells.layers[keys.COUNTS].data)
+    assert (cells.X.nnz, cells.X[(cells.obs["condition"] == "stim").to_numpy()].nnz) == (1129806, 571399)
+    assert "doi:10.1038/nbt.4042" in cells.uns[keys.RECORD]["load"]["citation"]
+    assert same(cells, real("kang2018"))
+
+
+def test_kang2018_shows_the_published_response(real):
+    """Genes and cells are matched with their values: interferon-beta raises ISG15, IFI6 and IFIT3 most."""
+    cells = real("kang2018")
+    scale = 1e4 / np.asarray(cells.X.sum(axis=1)).ravel()
+    log = cells.X.multiply(scale[:, None]).tocsr().log1p()
+    stimulated = (cells.obs["condition"] == "stim").to_numpy()
+    difference = np.asarray(log[stimulated].mean(axis=0) - log[~stimulated].mean(axis=0)).ravel()
+    top = cells.var_names[np.argsort(-difference)[:4]]
+    assert {"ISG15", "IFI6", "IFIT3"} <= set(top)
+
+
+def test_kang2018_donors(real):
+    cells = real("kang2018_donors")
+    assert cells.shape == (1556, 1267)
+    assert is_counts(cells.X) and (cells.layers[keys.COUNTS] != cells.X).nnz == 0
+    # The numbers of cells that the file itself states of each sample.
+    by_sample = cells.obs.groupby(["condition", keys.PATIENT], observed=True).size().to_dict()
+    expected = {("ctrl", "101"): 454, ("ctrl", "107"): 296, ("stim", "101"): 500, ("stim", "107"): 306}
+    assert by_sample == expected
+    assert cells.obs["author_cell_type"].nunique() == 5
+    monocytes = (cells.obs["author_cell_type"] == "CD14+ Monocytes").to_numpy()
+    lyz = cells.obs_vector("LYZ")
+    assert lyz[monocytes].mean() > 5 * lyz[~monocytes].mean()
+    assert cells.obs_names.is_unique
+    assert same(cells, real("kang2018_donors"))
+
+
+def test_gene_sets(real):
+    sets = real("gene_sets")
+    assert {name: len(library) for name, library in sets.items()} == {
+        "hallmark": 50,
+        "go_bp": 6036,
+        "c2_broad_2005": 522,
+    }
+    assert "STAT1" in sets["hallmark"]["HALLMARK_INTERFERON_GAMMA_RESPONSE"]
+
+
+def test_breast_signatures(real):
+    tables = real("breast_signatures")
+    assert {name: table.shape for name, table in tables.items()} == {
+        "pam50": (50, 5),
+        "gene70": (70, 9),
+        "gene76": (76, 10),
+    }
+    pam50 = tables["pam50"]
+    assert list(pam50.columns) == ["Basal", "Her2", "LumA", "LumB", "Normal"]
+    assert pam50.loc["ESR1"].idxmax() == "LumA" and pam50.loc["ERBB2"].idxmax() == "Her2"
+
+
+def test_pbmc68k_reduced():
+    cells = pm.datasets.load("pbmc68k_reduced")
+    assert cells.shape == (700, 765) and cells.raw.shape == (700, 765)
+    assert cells.X.min() < 0  # scaled
+    assert cells.raw.X.min() == 0 and (cells.raw.X.data % 1).any()  # log-normalised
+    assert cells.obs["bulk_labels"].nunique() == 10
+
+
+def test_gse7390():
+    cohort = pm.datasets.load("gse7390")
+    assert cohort.shape == (198, 76)
+    endpoint = cohort.uns[keys.ENDPOINTS]["dmfs"]
+    assert endpoint == {"time": "dmfs_time", "event": "dmfs_event", "unit": "days"}
+    assert cohort.obs[endpoint["event"]].sum() == 51
+    assert cohort.obs[endpoint["time"]].between(0, 30 * 365).all()
+    assert list(cohort.obs.columns[:5]) == [keys.PATIENT, "age", "er", "grade", "size"]
+    assert cohort.obs[keys.PATIENT].is_unique
+    assert cohort.obs["grade"].value_counts()["unknown"] == 2
+    assert cohort.var_names.str.fullmatch(r"\d+(_\w)*_at").all()
+
+
+@pytest.mark.parametrize("name", ["pbmc68k_reduced", "gse7390"])
+def test_bundled_sets_need_neither_cache_nor_network(name, cache, monkeypatch):
+    monkeypatch.setenv("PM_LAB_OFFLINE", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pm.datasets.load(name)
+    assert not cache.exists()
+
+
+@pytest.fixture
+def built(tiny, tiny_mirror, cache):
+    """The path of what was built of the tiny set, and the data."""
+    data = pm.datasets.load("tiny")
+    (path,) = cache.rglob("*.h5ad")
+    return path, data
+
+
+def test_the_second_load_reads_what_was_built(built, tiny_mirror, monkeypatch):
+    def unwanted(*paths):
+        raise AssertionError("read again")
+
+    monkeypatch.setitem(readers.READERS, "tiny", readers.Reader(unwanted))
+    for file in tiny_mirror.rglob("*.*"):
+        file.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(pm.datasets.load("tiny"), built[1])
+
+
+def flipped(content):
+    """One changed byte within the compressed values of X."""
+    changed = bytearray(content)
+    with_values = content.index(b"\x78\x01") + 8  # a zlib stream of the fast level begins like that
+    changed[with_values] ^= 0xFF
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flipped, lambda content: content[:-100], lambda content: b"", lambda content: b"HDF" * 1000],
+    ids=["a byte flipped", "truncated", "empty", "not HDF5"],
+)
+def test_a_damaged_built_file_is_built_again_and_said(built, damage):
+    path, data = built
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(PmLabWarning, match="built again"):
+        assert same(pm.datasets.load("tiny"), data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(pm.datasets.load("tiny"), data)
+
+
+def test_a_foreign_built_file_is_built_again_and_said(built):
+    path, data = built
+    anndata.AnnData(np.eye(2, dtype="float32")).write_h5ad(path)
+    with pytest.warns(PmLabWarning, match="not written by pm_lab"):
+        assert same(pm.datasets.load("tiny"), data)
+
+
+def test_a_built_file_with_a_link_to_elsewhere_is_built_again_and_said(built):
+    import h5py
+
+    path, data = built
+    with h5py.File(path, "r+") as file:
+        file["uns/leak"] = h5py.ExternalLink("/etc/hostname", "/")
+    with pytest.warns(PmLabWarning, match="external link"):
+        assert same(pm.datasets.load("tiny"), data)
+
+
+def test_a_newer_reader_does_not_read_what_an_older_one_built(built, monkeypatch):
+    newer = replace(readers.READERS["tiny"], version=2, read=lambda *paths: anndata.AnnData(np.ones((3, 3))))
+    monkeypatch.setitem(readers.READERS, "tiny", newer)
+    assert pm.datasets.load("tiny").shape == (3, 3)
+
+
+def test_a_disk_that_is_full_when_the_built_file_is_written(tiny, tiny_mirror, cache, monkeypatch):
+    def fill(data, path, **options):
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", fill)
+    with pytest.warns(PmLabWarning, match="not kept for next time") as caught:
+        assert pm.datasets.load("tiny").shape == (2, 2)
+    assert len(caught) == 1 and "No space left" in str(caught[0].message)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
