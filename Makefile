@@ -41,7 +41,7 @@ endif
 	@touch "$@"
 
 lab: $(STAMP)  ## Open JupyterLab on the welcome notebook (on a server: make lab ARGS=--no-browser)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" exec "$(BIN)/python" -m jupyterlab $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec "$(BIN)/python" -m jupyterlab --config=jupyter_lab_config.py $(ARGS)
 
 test: $(STAMP)  ## Run every test: unit and reference, notebooks, browser
 	@$(MAKE) --no-print-directory test-fast

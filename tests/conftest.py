@@ -20,15 +20,20 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.allow_hosts(LOCAL_HOSTS))
 
 
-def missing(what: str) -> None:
-    """Skip the test, saying what is missing; under CI=true nothing may be missing."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must not skip: {what}")
-    pytest.skip(what)
+@pytest.fixture(scope="session")
+def missing():
+    """Skip, saying what is missing. Under CI=true nothing may be missing: there it fails."""
+
+    def missing(what: str) -> None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must not skip: {what}")
+        pytest.skip(what)
+
+    return missing
 
 
 @pytest.fixture(scope="session")
-def mirror() -> Path:
+def mirror(missing) -> Path:
     """The folder PM_LAB_MIRROR with the real data sets, or a skip that says how to get them."""
     folder = os.environ.get("PM_LAB_MIRROR")
     if not folder:
