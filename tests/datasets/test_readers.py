@@ -71,6 +71,8 @@ def test_kang2018_donors(real):
     expected = {("ctrl", "101"): 454, ("ctrl", "107"): 296, ("stim", "101"): 500, ("stim", "107"): 306}
     assert by_sample == expected
     assert cells.obs["author_cell_type"].nunique() == 5
+    assert "CD79A" in cells.var_names and not cells.var_names.str.contains("ENSG").any()
+    assert cells.var_names.is_unique
     monocytes = (cells.obs["author_cell_type"] == "CD14+ Monocytes").to_numpy()
     lyz = cells.obs_vector("LYZ")
     assert lyz[monocytes].mean() > 5 * lyz[~monocytes].mean()

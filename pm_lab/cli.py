@@ -1,0 +1,214 @@
+"""The command line: pm-lab doctor, pm-lab data list|fetch|verify, pm-lab run NOTEBOOK."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pm_lab import __version__
+from pm_lab.errors import DataError, PmLabError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if all went well, 1 if something is broken, 2 for a call that makes no sense."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except PmLabError as error:
+        print(f"pm-lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("pm-lab: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pm-lab", description="Notebooks for personalized medicine.")
+    parser.add_argument("--version", action="version", version=f"pm-lab {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    doctor = commands.add_parser("doctor", help="check this installation and say how to mend it")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.set_defaults(command=_doctor)
+
+    data = commands.add_parser("data", help="list, fetch and verify data sets")
+    actions = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listing = actions.add_parser("list", help="which data sets there are, and where each is")
+    listing.set_defaults(command=_data_list)
+    fetch = actions.add_parser("fetch", help="download the files of data sets that are not on this machine")
+    fetch.add_argument("names", nargs="*", metavar="NAME")
+    fetch.add_argument("--all", action="store_true", help="every registered data set")
+    fetch.set_defaults(command=_data_fetch)
+    verify = actions.add_parser("verify", help="check files on this machine against their SHA-256")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="default: every file on this machine")
+    verify.set_defaults(command=_data_verify)
+
+    run = commands.add_parser("run", help="execute a copy of a notebook, with parameters")
+    run.add_argument("notebook", type=Path, metavar="NOTEBOOK")
+    run.add_argument(
+        *("-p", "--parameter"),
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a variable of the notebook's parameters cell; may be given several times",
+    )
+    run.add_argument("-o", "--output", type=Path, help="default: NOTEBOOK-run.ipynb in this folder")
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from pm_lab import doctor
+
+    found = []
+    for finding in doctor.findings():
+        found.append(finding)
+        if not arguments.json:
+            print(f"{finding.status:<5} {finding.check:<18} {finding.finding}", flush=True)
+            if finding.mend:
+                print(f"{'':<24} -> {finding.mend}", flush=True)
+    broken = sum(finding.status == "fail" for finding in found)
+    if arguments.json:
+        import json
+
+        report = {"ok": not broken, "findings": [finding._asdict() for finding in found]}
+        print(json.dumps(report, indent=2))
+    else:
+        print(f"\n{broken} broken" if broken else "\nAll that is needed works.")
+    return 1 if broken else 0
+
+
+def _data_list(arguments: argparse.Namespace) -> int:
+    from pm_lab.datasets import available
+
+    for row in available().to_dict("records"):
+        size = f"{row['size_mb']:.1f} MB" if row["size_mb"] else ""
+        note = "" if row["reader"] else " (no reader yet)"
+        print(f"{row['name']:<21} {row['where']:<9} {size:>8}  {row['what']}{note}")
+    return 0
+
+
+def _data_fetch(arguments: argparse.Namespace) -> int:
+    from pm_lab.datasets import fetch
+    from pm_lab.datasets.registry import find, registered
+
+    if arguments.all == bool(arguments.names):
+        raise DataError("name the data sets to fetch, or pass --all. pm-lab data list shows them.")
+    names = list(registered()) if arguments.all else arguments.names
+    for data_set in [find(name) for name in names]:  # a misspelt name is said before any download
+        paths = fetch(data_set.name)
+        if data_set.bundled_in:
+            print(f"{data_set.name}: bundled, nothing to fetch")
+        else:
+            print(f"{data_set.name}: {len(paths)} file(s), {data_set.bytes / 1e6:.1f} MB, all verified")
+    return 0
+
+
+def _data_verify(arguments: argparse.Namespace) -> int:
+    from pm_lab.datasets import verify
+    from pm_lab.datasets.registry import find, registered
+
+    sets = [find(name) for name in arguments.names or registered()]
+    broken = 0
+    for data_set in sets:
+        checked = verify(data_set.name)
+        if not arguments.names:  # what was never fetched is not broken
+            checked = checked[checked["where"] != "absent"]
+        wrong = checked[~checked["ok"]]
+        broken += len(wrong)
+        if len(checked):
+            print(f"{data_set.name}: {len(checked) - len(wrong)} of {len(checked)} file(s) as registered")
+        for row in wrong.to_dict("records"):
+            print(f"  {row['file']}: {row['problem']}")
+    return 1 if broken else 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    notebook: Path = arguments.notebook
+    if not notebook.is_file():
+        raise DataError(f"there is no notebook {notebook}.")
+    output = arguments.output or _free_name(notebook)
+    if output.suffix != ".ipynb":
+        raise DataError(f"{output}: the output is a notebook too, so its name must end in .ipynb.")
+    if output.exists() and output.samefile(notebook):
+        raise DataError(f"the output would overwrite {notebook} itself. Pass another name with -o.")
+    if not output.parent.is_dir():
+        raise DataError(f"there is no folder {output.parent} to write the output into.")
+    parameters = {name: _value(text) for name, text in arguments.parameter}
+    _check_parameters(notebook, parameters)
+    return _execute(notebook, output, parameters)
+
+
+def _free_name(notebook: Path) -> Path:
+    """The first of name-run.ipynb, name-run-2.ipynb … in the working folder that is not taken."""
+    number, output = 1, Path(f"{notebook.stem}-run.ipynb")
+    while output.exists():
+        number += 1
+        output = Path(f"{notebook.stem}-run-{number}.ipynb")
+    return output
+
+
+def _value(text: str):
+    """24 is a number, True a truth value, [1, 2] a list; what is no Python literal is text."""
+    import ast
+
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _check_parameters(notebook: Path, parameters: dict) -> None:
+    import papermill
+
+    if not parameters:
+        return
+    try:
+        known = set(papermill.inspect_notebook(str(notebook)))
+    except Exception as error:
+        raise DataError(f"{notebook} cannot be read as a notebook: {error}") from error
+    unknown = sorted(set(parameters) - known)
+    if unknown:
+        raise DataError(
+            f"{notebook.name} has no parameter {', '.join(unknown)}. "
+            f"It has: {', '.join(sorted(known)) or 'none (no cell is tagged parameters)'}."
+        )
+
+
+def _execute(notebook: Path, output: Path, parameters: dict) -> int:
+    """Execute into an unfinished file and rename it at the end, however the notebook ended."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    unfinished = output.with_name(f".{output.stem}-unfinished.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(unfinished),
+            parameters=parameters,
+            progress_bar=os.environ.get("PM_LAB_PROGRESS") != "0",
+            cwd=str(notebook.resolve().parent),  # as JupyterLab does
+        )
+    except PapermillExecutionError as error:
+        first_line = next((line for line in error.source.splitlines() if line.strip()), "")
+        print(
+            f"pm-lab: {notebook}: cell In [{error.exec_count}] failed: {error.ename}: {error.evalue}\n"
+            f"  the cell begins: {first_line}\n  the traceback is in {output}",
+            file=sys.stderr,
+        )
+        return 1
+    except Exception as error:
+        raise PmLabError(f"{notebook} could not be executed: {type(error).__name__}: {error}") from error
+    finally:
+        if unfinished.exists():
+            unfinished.replace(output)
+    print(f"{notebook} -> {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
