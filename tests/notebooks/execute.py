@@ -77,6 +77,7 @@ def execute(path: Path, progress: tqdm | None = None) -> Run:
             resources={"metadata": {"path": str(work)}},
             record_timing=False,
             coalesce_streams=True,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # warns of unencrypted TCP, in every kernel
         )
         started = time.perf_counter()
         environment = {**os.environ, "PM_LAB_PROGRESS": "0", "IPYTHONDIR": str(settings)}
@@ -123,8 +124,10 @@ class _PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.05):
+        stopped = False
+        while not stopped:  # at least once, however short the notebook
             self.peak = max(self.peak, self._resident())
+            stopped = self._stop.wait(0.05)
 
     def _resident(self) -> int:
         total = 0

@@ -29,6 +29,4 @@ def _absent(path):
     if not wanted:
         return []
     table = pm.datasets.available().set_index("name")
-    return sorted(
-        name for name in wanted if name in table.index and table.loc[name, "where"] == "to be fetched"
-    )
+    return sorted(name for name in wanted if name in table.index and table.loc[name, "where"] == "to fetch")

@@ -46,6 +46,10 @@ def test_peak_memory_counts_child_processes(write):
     assert "| memory.ipynb |" in execute.table([run])
 
 
+def test_memory_of_the_shortest_notebook_is_measured(write):
+    assert execute.execute(write("short", "1")).peak_memory > 20e6
+
+
 def test_files_left_beside_the_notebook_are_a_failure(write):
     run = execute.execute(write("litter", "open('left.csv', 'w').close()"))
     assert run.failures == ["litter.ipynb left files behind: left.csv. Write to a temporary folder."]
