@@ -46,7 +46,8 @@ def test_help_is_quick_to_start():
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('numpy', 'pandas', 'papermill', 'anndata', 'pooch') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(word in done.stdout for word in ("doctor", "data", "run"))
 

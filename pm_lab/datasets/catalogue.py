@@ -226,8 +226,7 @@ def _keep_built(data: Any, path: Path) -> None:
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # gzip carries a checksum: a damaged chunk is noticed when it is read.
-        data.write_h5ad(unfinished, compression="gzip", compression_opts=1)
+        unfinished.write_bytes(_h5ad_bytes(data))
         unfinished.replace(path)
     except OSError as error:
         name = data.uns[keys.RECORD]["load"]["name"]
@@ -240,3 +239,15 @@ def _keep_built(data: Any, path: Path) -> None:
     finally:
         with suppress(OSError):  # where the folder cannot be written, there is nothing of ours in it
             unfinished.unlink(missing_ok=True)
+
+
+def _h5ad_bytes(data: anndata.AnnData) -> bytes:
+    """The h5ad file in memory: HDF5 that runs into a full disk can crash the whole process."""
+    import anndata
+    import h5py
+
+    with h5py.File(secrets.token_hex(8), "w", driver="core", backing_store=False) as file:
+        # gzip carries a checksum: a damaged chunk is noticed when it is read.
+        anndata.io.write_elem(file, "/", data, dataset_kwargs={"compression": "gzip", "compression_opts": 1})
+        file.flush()
+        return file.id.get_file_image()

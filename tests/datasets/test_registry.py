@@ -108,5 +108,6 @@ def test_datasets_are_known_without_heavy_imports():
         "from pm_lab.datasets.registry import registered; registered()\n"
         "print([m for m in ('numpy', 'pandas', 'anndata', 'pooch', 'requests', 'h5py') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
