@@ -15,6 +15,10 @@ PYTEST = "$(BIN)/python" -m pytest
 
 # numba compiles once into this folder, not once in every new process.
 export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/numba
+# Notebooks run in other folders, where a relative path would lead elsewhere.
+ifneq ($(PM_LAB_MIRROR),)
+export PM_LAB_MIRROR := $(shell cd "$(PM_LAB_MIRROR)" 2>/dev/null && pwd || echo "$(PM_LAB_MIRROR)")
+endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
