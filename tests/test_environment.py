@@ -100,6 +100,22 @@ def test_lock_avoids_the_pynndescent_that_scanpy_cannot_read():
     assert locked()["pynndescent"] < Version("0.7")
 
 
+def test_scanpy_finds_neighbours_where_it_calls_pynndescent():
+    """Versions that do not fit together fail only in the approximate search, so only on many cells."""
+    import anndata as ad
+    import numpy as np
+    import scanpy as sc
+
+    points = np.random.default_rng(0).normal(size=(20_500, 5)).astype("float32")
+    cells = ad.AnnData(points)
+    sc.pp.neighbors(cells, n_neighbors=5, use_rep="X")
+    assert "pynndescent" in sys.modules
+    assert cells.obsp["connectivities"].shape == (20_500, 20_500)
+    nearest = cells.obsp["distances"][0].indices
+    exact = np.argsort(np.linalg.norm(points - points[0], axis=1))[1:5]
+    assert len(set(nearest) & set(exact)) >= 3
+
+
 @pytest.mark.parametrize("name", CONDA_FILES)
 def test_conda_file_has_every_runtime_requirement_in_the_same_range(name):
     ranges = conda(name)
@@ -189,3 +205,12 @@ def test_make_passes_over_a_python_that_does_not_run(tmp_path):
 def test_make_help_lists_the_targets():
     listed = re.findall(r"^  make ([\w-]+)", make("help").stdout, re.MULTILINE)
     assert {"lab", "test", "test-fast", "notebooks", "bench", "lint", "lock", "clean"} <= set(listed)
+
+
+def test_what_is_missing_is_said_and_fails_in_ci(missing, monkeypatch):
+    monkeypatch.setenv("CI", "false")
+    with pytest.raises(pytest.skip.Exception, match="no Chromium found"):
+        missing("no Chromium found")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no Chromium found"):
+        missing("no Chromium found")
