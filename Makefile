@@ -55,11 +55,11 @@ test: $(STAMP)  ## Run every test: unit and reference, notebooks, browser
 test-fast: $(STAMP)  ## Run the unit and reference tests alone
 	$(PYTEST) tests --ignore=tests/browser -n $(JOBS) --dist loadfile $(ARGS)
 
-# On a copy, so that what a notebook writes beside itself stays in build/.
+# On a copy, so that what a notebook writes beside itself stays in build/, and without the user's own start-up files.
 test-notebooks: $(STAMP)  ## Run every notebook and compare its checked outputs (nbval)
 	@rm -rf build/nbval && mkdir -p build && cp -R notebooks build/nbval
 	@cp tests/notebooks/nbval_conftest.py build/nbval/conftest.py
-	PM_LAB_PROGRESS=0 PM_LAB_OFFLINE=1 $(PYTEST) build/nbval -n $(JOBS) --dist loadfile \
+	PM_LAB_PROGRESS=0 PM_LAB_OFFLINE=1 IPYTHONDIR="$(CURDIR)/build/ipython" $(PYTEST) build/nbval -n $(JOBS) --dist loadfile \
 	--nbval-lax --nbval-current-env $(ARGS)
 
 test-browser: $(STAMP)  ## Open JupyterLab and the HTML pages in Chromium
