@@ -34,14 +34,14 @@ SUBTYPES = {"Luminal A": 0.42, "Luminal B": 0.23, "HER2-enriched": 0.14, "Basal-
 
 # Median cell-type fractions of a patient in the middle of the response axis.
 COMPOSITION = {
-    "Epithelial cell": 0.34,
-    "Fibroblast": 0.14,
-    "Endothelial cell": 0.08,
+    "Epithelial cell": 0.28,
+    "Fibroblast": 0.13,
+    "Endothelial cell": 0.09,
     "Macrophage": 0.10,
     "CD4 T cell": 0.13,
-    "CD8 T cell": 0.08,
-    "NK cell": 0.055,
-    "B cell": 0.075,
+    "CD8 T cell": 0.10,
+    "NK cell": 0.08,
+    "B cell": 0.09,
 }
 # Natural log shift of latent abundance between responders and non-responders; one-sided on purpose.
 COMPOSITION_SHIFT = {"CD8 T cell": 1.0, "NK cell": 1.0, "B cell": 1.0}
@@ -72,15 +72,16 @@ MUTATIONS = {
     "BRCA1": ((0.02, 0.03, 0.03, 0.15), "DNA_REPAIR", -1.2),
     "GATA3": ((0.14, 0.13, 0.02, 0.02), "ESTROGEN_RESPONSE", 0.4),
 }
-N_RESPONSE_GENES = 130  # respond within three of the eight cell types each
-TYPES_PER_RESPONSE_GENE = 3
+N_RESPONSE_GENES = 150  # respond within five of the eight cell types each
+TYPES_PER_RESPONSE_GENE = 5
 N_BIOMARKERS = 10
 BIOMARKER_AUC = 0.85
 BIOMARKER_DISPERSION = 0.2
 DOUBLET_RATE = 0.06
 DAMAGED_RATE = 0.04
+MEDIAN_LIBRARY = 3300  # UMI of a tumour-free average cell, before ambient RNA and damage
 CELL_DISPERSION = 0.25
-PATIENT_TYPE_DISPERSION = 0.08
+PATIENT_TYPE_DISPERSION = 0.07
 HAZARD = {"age": 0.25, "response_axis": -0.35, "stage": 0.45, "arm": -0.25, "arm_x_interferon": -0.35}
 
 
@@ -139,14 +140,14 @@ def simulate_cohort(
     *Bulk.* Counts are negative binomial with mean = library size × exp(η) and gene-wise dispersion
     (log-normal, median 0.12); η is linear in what was planted: base + w (a_t − E a_t) for markers of
     type t (w in .5–1) + b z_k for pathway genes + β u / D for response genes and biomarkers + age slope +
-    batch shift (every gene, SD 0.7 log2) . Each gene has one path at most from response, so its total
+    batch shift (every gene, SD 0.9 log2). Each gene has one path at most from response, so its total
     log2 fold change is w s_t / ln 2, b r_k D or β, all between .5 and 2 in size.
 
-    *Cells.* 12 + 12 patients (with the default sizes) have cells; the single-cell runs are balanced over
-    response. A cell of type t has counts negative binomial (dispersion 0.25) around
+    *Cells.* 12 + 12 patients (with the default sizes) have cells: random responders, each matched with a
+    non-responder of the same subtype and like age, in two runs balanced over response. A cell of type t has counts negative binomial (dispersion 0.25) around
     L · [(1 − α) q + α ambient], L the log-normal library size, q the type's profile × pathway and
     response effects in the types where they act × a gamma factor per patient, type and gene
-    (dispersion 0.08), α the ambient fraction of the patient (3–8 %). 6 % of barcodes are doublets (sums
+    (dispersion 0.07), α the ambient fraction of the patient (3–8 %). 6 % of barcodes are doublets (sums
     of two cells of one patient), 4 % damaged (few counts, many of them mitochondrial).
 
     *Drug screen.* Cell lines share the pathway loadings; ln IC50 (µM) = drug mean + line effect +
@@ -244,18 +245,17 @@ def _draw_patients(rng: np.random.Generator, n: int, n_with_cells: int) -> tuple
     names = pd.Index([f"P{i:0{len(str(n))}d}" for i in range(1, n + 1)], name=None)
     n_yes = round(RESPONSE_RATE * n)
     response = rng.permutation(np.repeat(["yes", "no"], [n_yes, n - n_yes]))
-    has_cells = np.zeros(n, dtype=bool)
     axis, age_z = np.zeros(n), np.zeros(n)
     batch = np.empty(n, dtype=object)
+    subtype = _quota(rng, list(SUBTYPES), list(SUBTYPES.values()), n)
     for label, sign, probabilities in (("yes", 0.5, BATCH_GIVEN_YES), ("no", -0.5, BATCH_GIVEN_NO)):
         rows = np.flatnonzero(response == label)
-        chosen = np.sort(rng.choice(rows, n_with_cells // 2, replace=False))
-        has_cells[chosen] = True
-        for group in (chosen, np.setdiff1d(rows, chosen)):
-            axis[group] = _stratified_normal(rng, len(group)) + sign * AXIS_SEPARATION
         age_z[rows] = _stratified_normal(rng, len(rows)) - sign * AGE_SEPARATION
         batch[rows] = _quota(rng, BATCHES, probabilities, len(rows))
-    subtype = _quota(rng, list(SUBTYPES), list(SUBTYPES.values()), n)
+    has_cells = _matched_patients(rng, response == "yes", age_z, subtype, n_with_cells)
+    for label, sign in (("yes", 0.5), ("no", -0.5)):
+        for group in ((response == label) & has_cells, (response == label) & ~has_cells):
+            axis[group] = _stratified_normal(rng, group.sum()) + sign * AXIS_SEPARATION
     clinical = pd.DataFrame(
         {
             keys.PATIENT: names,
@@ -278,6 +278,21 @@ def _draw_patients(rng: np.random.Generator, n: int, n_with_cells: int) -> tuple
     _draw_abundance(rng, latent, n)
     _draw_survival(rng, clinical, latent)
     return clinical, latent
+
+
+def _matched_patients(rng, responder: np.ndarray, age_z, subtype, n: int) -> np.ndarray:
+    """Mask of n patients: random responders, each with the non-responder of like subtype and age."""
+    chosen = rng.choice(np.flatnonzero(responder), n // 2, replace=False)
+    free = list(np.flatnonzero(~responder))
+    mask = np.zeros(len(responder), dtype=bool)
+    mask[chosen] = True
+    for row in chosen:
+        partner = min(
+            free, key=lambda other: (subtype[other] != subtype[row], abs(age_z[other] - age_z[row]))
+        )
+        free.remove(partner)
+        mask[partner] = True
+    return mask
 
 
 def _draw_activities(rng: np.random.Generator, clinical: pd.DataFrame, latent: dict) -> None:
@@ -345,14 +360,14 @@ def _plant_genes(rng: np.random.Generator, n_genes: int) -> tuple[pd.DataFrame, 
     genes.loc[response_genes, "axis_log2"] = size * rng.choice([-1, 1], N_RESPONSE_GENES)
     genes["biomarker"] = index.isin(biomarkers)
     genes["dispersion"] = 0.12 * np.exp(0.5 * rng.standard_normal(n_genes))
-    genes["base_ln"] = rng.normal(0.0, 1.3, n_genes)
+    genes["base_ln"] = rng.normal(0.0, 1.1, n_genes)
     genes.loc[biomarkers, "dispersion"] = BIOMARKER_DISPERSION
     genes.loc[biomarkers, "base_ln"] = rng.uniform(0.5, 1.5, N_BIOMARKERS)
     genes.loc[biomarkers, "axis_log2"] = _biomarker_effect() * rng.choice([-1, 1], N_BIOMARKERS)
     # Response genes are common enough to be seen; the rest spans four orders of magnitude.
     genes.loc[response_genes, "base_ln"] = rng.uniform(-0.5, 1.5, N_RESPONSE_GENES)
     genes.loc[genes["marker_of_absent"] != "", "base_ln"] -= 2.5
-    genes["age_log2_slope"] = np.where(rng.random(n_genes) < 0.4, rng.normal(0, 0.3, n_genes), 0.0)
+    genes["age_log2_slope"] = np.where(rng.random(n_genes) < 0.5, rng.normal(0, 0.45, n_genes), 0.0)
     return genes, _effects_within_types(rng, genes, response_genes, biomarkers)
 
 
@@ -435,7 +450,7 @@ def _simulate_bulk(rng, clinical: pd.DataFrame, latent: dict, genes: pd.DataFram
     eta += LN2 * _pathway_log2(latent["activities"], genes)
     eta += LN2 * np.outer(latent["axis"] / AXIS_SEPARATION, genes["axis_log2"])
     eta += LN2 * np.outer(latent["age"], genes["age_log2_slope"])
-    batch_shift = rng.normal(0, 0.7, (len(BATCHES), n_genes))
+    batch_shift = rng.normal(0, 0.9, (len(BATCHES), n_genes))
     eta += LN2 * batch_shift[clinical["batch"].cat.codes]
     male = (clinical["sex"] == "male").to_numpy()
     eta[:, genes.index == "XIST"] -= 6 * male[:, None]
@@ -518,7 +533,7 @@ def _balanced_runs(rng: np.random.Generator, response: np.ndarray) -> np.ndarray
 
 def _patient_rates(rng, row: int, latent: dict, genes, within_type: pd.DataFrame, profiles) -> np.ndarray:
     """Expected relative expression of one patient, types × genes."""
-    log2 = np.outer(np.ones(len(COMPOSITION)), genes["age_log2_slope"]) * latent["age"][row]
+    log2 = np.zeros(profiles.shape)
     planted = (genes["axis_log2"] != 0).to_numpy()
     log2[:, planted] += within_type.to_numpy()[:, planted] * latent["axis"][row] / AXIS_SEPARATION
     activity = latent["activities"].iloc[[row]]
@@ -539,8 +554,8 @@ def _draw_barcodes(rng, rates: np.ndarray, mitochondrial, abundance: np.ndarray,
     partners = rng.choice(len(fraction), n, p=fraction)
     doublet = rng.random(n) < DOUBLET_RATE
     damaged = ~doublet & (rng.random(n) < DAMAGED_RATE)
-    library = 2600 * size_of_type[types] * np.exp(0.4 * rng.standard_normal(n)) * np.where(damaged, 0.2, 1)
-    partner_library = doublet * 2600 * size_of_type[partners] * np.exp(0.4 * rng.standard_normal(n))
+    library = MEDIAN_LIBRARY * size_of_type[types] * np.exp(0.4 * rng.standard_normal(n)) * np.where(damaged, 0.2, 1)
+    partner_library = doublet * MEDIAN_LIBRARY * size_of_type[partners] * np.exp(0.4 * rng.standard_normal(n))
     mito_factor = np.exp(0.35 * rng.standard_normal(n)) * np.where(damaged, 8.0, 1.0)
     soup = fraction @ rates
     parts = []
