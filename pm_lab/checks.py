@@ -1,0 +1,180 @@
+"""Input contracts that every analysis shares. Each check raises at the door, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from . import keys
+from .errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+
+BLOCK = 10_000_000  # values looked at together, so that a check of a large matrix needs little memory
+
+
+def counts(adata: AnnData, layer: str | None = None):
+    """Return the raw counts of an AnnData, or say why what is there is not counts.
+
+    Parameters
+    ----------
+    adata : observations × genes.
+    layer : the layer to take. By default ``layers["counts"]``, and ``X`` where there is none.
+
+    Returns
+    -------
+    numpy.ndarray or scipy sparse matrix
+        The matrix itself, not a copy. Every stored value was looked at.
+
+    Raises
+    ------
+    DataError
+        When it holds NaN, negative values or fractions.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> from pm_lab import checks
+    >>> checks.counts(anndata.AnnData(np.array([[0.0, 3.0], [1.0, 2.0]]))).sum()
+    np.float64(6.0)
+    """
+    where, matrix = _find_counts(adata, layer)
+    n_nan = n_negative = n_fraction = 0
+    largest = 0.0
+    for block in _blocks(matrix, where):
+        n_nan += int((block != block).sum())
+        n_negative += int((block < 0).sum())
+        if block.dtype.kind == "f":
+            n_fraction += int((block != block.round()).sum())  # NaN too, but that is reported first
+        largest = max(largest, float(block.max()))
+    if n_nan:
+        raise DataError(f"{where} holds {n_nan:,} NaN; counts are needed. Find where they came from: {_MEND}")
+    if n_negative:
+        raise DataError(
+            f"{where} holds {n_negative:,} negative values: scaled, centred or batch-corrected data. {_MEND}"
+        )
+    if n_fraction:
+        raise DataError(
+            f"{where} holds {n_fraction:,} values that are not whole numbers (largest {largest:.4g}): "
+            f"{_kind_of_fractions(largest)}. {_MEND}"
+        )
+    return matrix
+
+
+_MEND = (
+    'Put the raw counts into layers["counts"] (before normalising: cells.layers["counts"] = cells.X.copy()).'
+)
+
+
+def _find_counts(adata: AnnData, layer: str | None):
+    if layer is not None:
+        if layer not in adata.layers:
+            raise DataError(f"there is no layer {layer!r}; layers are {sorted(adata.layers)}.")
+        return f"layers[{layer!r}]", adata.layers[layer]
+    if keys.COUNTS in adata.layers:
+        return f'layers["{keys.COUNTS}"]', adata.layers[keys.COUNTS]
+    if adata.X is None:
+        raise DataError(f"there is neither X nor layers['counts']. {_MEND}")
+    return "X", adata.X
+
+
+def _blocks(matrix, where: str) -> Iterator[np.ndarray]:
+    """Yield the stored values of a dense or sparse matrix in pieces."""
+    import numpy as np
+    from scipy import sparse
+
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where} is a {type(matrix).__name__} and not a numeric matrix in memory. "
+            "Read it with anndata.read_h5ad, or call .to_memory() first."
+        )
+    values = values.reshape(-1)
+    for start in range(0, values.size, BLOCK):
+        yield values[start : start + BLOCK]
+
+
+def _kind_of_fractions(largest: float) -> str:
+    if largest < 20:
+        return "it looks log-normalised"
+    return (
+        "it looks normalised (CPM, TPM or the like); if these are estimated counts (salmon, RSEM), round them"
+    )
+
+
+def unique_names(adata: AnnData) -> None:
+    """Raise DataError when cell (patient) names or gene names occur twice.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd
+    >>> from pm_lab import checks
+    >>> checks.unique_names(anndata.AnnData(np.eye(2), var=pd.DataFrame(index=["TP53", "MYC"])))
+    """
+    for index, what, mend in (
+        (adata.obs_names, "obs", "adata.obs_names_make_unique(), or put the sample's name before each"),
+        (adata.var_names, "var", "sum the rows of one gene, or adata.var_names_make_unique()"),
+    ):
+        twice = index[index.duplicated()].unique()
+        if len(twice):
+            raise DataError(
+                f"{len(twice):,} {what} names occur more than once: {_first(twice)}. Mend: {mend}."
+            )
+
+
+def obs_column(adata: AnnData, key: str, argument: str = "key") -> pd.Series:
+    """Return ``obs[key]``, or raise DataError when it is missing or has NaN.
+
+    Parameters
+    ----------
+    key : the column.
+    argument : the name of the argument that the user can pass instead, for the message.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd
+    >>> from pm_lab import checks
+    >>> adata = anndata.AnnData(np.eye(2), obs=pd.DataFrame({"patient": ["a", "b"]}, index=["c1", "c2"]))
+    >>> checks.obs_column(adata, "patient", argument="patient_key").tolist()
+    ['a', 'b']
+    """
+    if key not in adata.obs:
+        raise DataError(
+            f"obs has no column {key!r}; it has {_first(adata.obs.columns, 12)}. Pass {argument}=..."
+        )
+    column = adata.obs[key]
+    missing = column.isna()
+    if missing.any():
+        raise DataError(
+            f"obs[{key!r}] is missing for {int(missing.sum()):,} of {len(column):,} rows "
+            f"({_first(column.index[missing])}). Fill it in, or drop those rows first."
+        )
+    return column
+
+
+def symbols(adata: AnnData) -> None:
+    """Raise DataError when gene names are Ensembl ids where gene symbols are needed.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd
+    >>> from pm_lab import checks
+    >>> checks.symbols(anndata.AnnData(np.eye(2), var=pd.DataFrame(index=["TP53", "MYC"])))
+    """
+    ensembl = adata.var_names.str.match(r"ENS[A-Z]*G\d{6,}")
+    if ensembl.mean() <= 0.5:
+        return
+    likely = [name for name in adata.var.columns if "symbol" in name.lower() or "gene_name" in name.lower()]
+    hint = f"var[{likely[0]!r}] may hold them" if likely else "map them with the annotation of your data"
+    raise DataError(
+        f"{int(ensembl.sum()):,} of {adata.n_vars:,} gene names are Ensembl ids ({_first(adata.var_names)}), "
+        f"but gene symbols are needed: {hint}; set adata.var_names to the symbols."
+    )
+
+
+def _first(names, n: int = 5) -> str:
+    shown = ", ".join(map(str, names[:n]))
+    return f"{shown}, ..." if len(names) > n else shown
