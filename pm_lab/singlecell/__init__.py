@@ -6,7 +6,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "annotation": ["annotate"],
         "markers": ["rank_markers"],
+        "patients": ["differential_expression", "pseudobulk"],
         "plots": ["plot_composition", "plot_markers", "plot_quality", "plot_umap"],
         "processing": ["process"],
         "quality": ["quality_control"],

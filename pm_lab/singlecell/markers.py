@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .. import checks, keys
+from .. import checks
 from ..errors import DataError
 
 if TYPE_CHECKING:

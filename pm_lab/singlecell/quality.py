@@ -133,7 +133,7 @@ def quality_control(
         "doublets": doublets,
         "doublet_threshold": float(threshold),
         "seed": seed,
-        "limits": limits.drop(columns="limits_from"),
+        "limits": limits.drop(columns="limits_from").set_axis(limits.index.astype(str)),
     }
     _warn_of_losses(table)
     return (table, cells) if copy else table
