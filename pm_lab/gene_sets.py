@@ -13,7 +13,8 @@ import pandas as pd
 
 from pm_lab.errors import DataError, PmLabWarning
 
-REGISTERED = ("hallmark", "go_bp", "c2_broad_2005")  # in the registered data set "gene_sets"
+# Names within the data set "gene_sets": loaded through pm.datasets, never read from here.
+REGISTERED = ("hallmark", "go_bp", "c2_broad_2005")
 KINDS = ("cell_type", "pathway", "signature")
 
 _ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?")
@@ -45,9 +46,15 @@ def _parse_line(line: str, where: str) -> _Line:
 
 
 def _read_lines(path: Path) -> list[_Line]:
+    if not path.is_file() and str(path) in REGISTERED:
+        raise DataError(
+            f"{path} is a collection of the data set gene_sets, which is loaded, not read: "
+            f'pm.datasets.load("gene_sets")["{path}"].'
+        )
     if not path.is_file():
-        names = ", ".join(("core", *REGISTERED))
-        raise DataError(f"No gmt file at {path}. Pass the path of a gmt file or one of: {names}.")
+        raise DataError(
+            f'No gmt file at {path}. Pass the path of a gmt file, or "core" for the bundled sets.'
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,22 +96,17 @@ def _without_duplicates(lines: list[_Line], file: str) -> list[_Line]:
 def _lines_of(path_or_name: str | Path) -> list[_Line]:
     if path_or_name == "core":
         return _read_lines(_bundled("core.gmt"))
-    if path_or_name in REGISTERED:
-        from pm_lab import datasets
-
-        sets = datasets.load("gene_sets")[path_or_name]
-        return [_Line(name, "", list(genes)) for name, genes in sets.items()]
     return _read_lines(Path(path_or_name))
 
 
 def read_gmt(path_or_name: str | Path) -> dict[str, list[str]]:
-    """Read gene sets from a gmt file, or registered ones by name.
+    """Read gene sets from a gmt file.
 
     Parameters
     ----------
     path_or_name
-        Path of a gmt file (tab-separated: set name, description, genes), or one of ``"core"`` (bundled),
-        ``"hallmark"``, ``"go_bp"``, ``"c2_broad_2005"`` (the registered data set ``gene_sets``).
+        Path of a gmt file (tab-separated: set name, description, genes), or ``"core"`` for the bundled
+        sets. Published collections are loaded: ``pm.datasets.load("gene_sets")["hallmark"]``.
 
     Returns
     -------
@@ -117,8 +119,6 @@ def read_gmt(path_or_name: str | Path) -> dict[str, list[str]]:
     DataError
         If there is no such file, or a line is not gmt, has no genes, or repeats a set name; the line is
         named by its number.
-    DatasetUnavailable
-        If a registered collection is asked for and is not on this machine and cannot be fetched.
 
     Examples
     --------
