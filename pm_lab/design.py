@@ -57,8 +57,8 @@ def check_contrast(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str
         missing = int(obs[name].isna().sum())
         if missing:
             raise DataError(
-                f"obs[{name!r}] is missing for {missing} of {len(obs)} samples, e.g. {list(obs.index[obs[name].isna()][:3])}."
-                " Fill it in, or leave these samples out knowingly."
+                f"obs[{name!r}] is missing for {missing} of {len(obs)} samples, e.g. "
+                f"{list(obs.index[obs[name].isna()][:3])}. Fill it in, or leave these samples out knowingly."
             )
         if obs[name].nunique() < 2:
             raise DesignError(
@@ -80,8 +80,8 @@ def model_matrix(obs: pd.DataFrame, design: str) -> pd.DataFrame:
         raise DesignError(_why_rank_deficient(obs, design, matrix, rank))
     if len(matrix) <= rank:
         raise DesignError(
-            f"design={design!r} has {rank} coefficients for {len(matrix)} samples: nothing is left to estimate the "
-            "variance from. Drop terms or add patients."
+            f"design={design!r} has {rank} coefficients for {len(matrix)} samples: nothing is left to "
+            "estimate the variance from. Drop terms or add patients."
         )
     return matrix
 
@@ -95,9 +95,9 @@ def _why_rank_deficient(obs: pd.DataFrame, design: str, matrix: pd.DataFrame, ra
             nested = obs.groupby(other, observed=True)[one].nunique().max() == 1
             if nested and not pd.api.types.is_numeric_dtype(obs[one]):
                 return (
-                    f"{one!r} is fixed by {other!r} (each {other} has one value of {one} only), so their effects "
-                    f"cannot be told apart in design={design!r}. Drop {other!r}, and say that the comparison is "
-                    f"confounded with it, or bring samples that break the tie."
+                    f"{one!r} is fixed by {other!r} (each {other} has one value of {one} only), so their "
+                    f"effects cannot be told apart in design={design!r}. Drop {other!r}, and say that the "
+                    "comparison is confounded with it, or bring samples that break the tie."
                 )
     return (
         f"design={design!r} has {matrix.shape[1]} coefficients of which only {rank} can be estimated: some "
@@ -120,21 +120,22 @@ def check_replicates(
     both = sides[level] & sides[reference]
     if both and not paired:
         raise DesignError(
-            f"{len(both)} patients are in both {level!r} and {reference!r}{where}, e.g. {sorted(both)[:3]}. They are "
-            f"not independent: pair them by adding the patient to the design ('~ {patient_key} + {factor}')."
+            f"{len(both)} patients are in both {level!r} and {reference!r}{where}, e.g. {sorted(both)[:3]}. "
+            "Their samples are not independent: pair them by adding the patient to the design "
+            f"('~ {patient_key} + {factor}')."
         )
     counted = {name: len(both) if paired else len(side) for name, side in sides.items()}
     smallest = min(counted.values())
     described = ", ".join(f"{count} with {factor}={name!r}" for name, count in counted.items())
     if smallest < 2:
         raise DesignError(
-            f"Too few patients{where}: {described}. A difference between groups needs at least two patients a side "
-            "(cells are not replicates); three or more to be of use."
+            f"Too few patients{where}: {described}. A difference between groups needs at least two patients "
+            "a side (cells are not replicates), and three or more to be of use."
         )
     if smallest < 3:
         warnings.warn(
-            f"Only two patients on a side{where} ({described}): the variance between patients is all but unknown, "
-            "and no claim should rest on this.",
+            f"Only two patients on a side{where} ({described}): the variance between patients is all but "
+            "unknown, and no claim should rest on this.",
             PmLabWarning,
             stacklevel=3,
         )
@@ -152,9 +153,9 @@ def check_batch(obs: pd.DataFrame, factor: str) -> None:
             continue
         if obs.groupby(name, observed=True)[factor].nunique().max() == 1:
             raise DesignError(
-                f"{factor!r} equals {name!r}: each value of obs[{name!r}] holds one value of {factor} only, so any "
-                "difference may be the batch. No model can separate them; it takes samples that break the tie. "
-                f"If {name!r} is no batch, rename or drop the column."
+                f"{factor!r} equals {name!r}: each value of obs[{name!r}] holds one value of {factor} only, so "
+                "any difference may be the batch. No model can separate them; it takes samples that break the "
+                f"tie. If {name!r} is no batch, rename or drop the column."
             )
 
 
@@ -207,7 +208,7 @@ def fit_deseq2(
 
 
 def fit_deseq2_each(jobs: dict[str, tuple]) -> dict[str, pd.DataFrame]:
-    """``fit_deseq2`` for each named job, on all cores that the container grants; no process is left behind."""
+    """``fit_deseq2`` for each named job, on all cores of the container; no process is left behind."""
     from joblib import Parallel, cpu_count, delayed
     from joblib.externals.loky import get_reusable_executor
     from tqdm.auto import tqdm

@@ -123,7 +123,8 @@ def _cluster_scores(cells: AnnData, clusters: pd.Series, markers: dict[str, list
     values = values.toarray() if hasattr(values, "toarray") else np.array(values)
     if values.size and values.max() > 50:
         raise DataError(
-            f"X goes up to {values.max():.0f}: annotate needs log-normalised values. Run pm.singlecell.process first."
+            f"X goes up to {values.max():.0f}: annotate needs log-normalised values. "
+            "Run pm.singlecell.process first."
         )
     spread = values.std(axis=0)
     z = np.clip((values - values.mean(axis=0)) / np.where(spread > 0, spread, 1), -3, 3)
