@@ -25,18 +25,18 @@ SUBTYPES = {"Luminal A": 0.42, "Luminal B": 0.23, "HER2-enriched": 0.14, "Basal-
 
 # Median cell-type fractions of a patient in the middle of the response axis.
 COMPOSITION = {
-    "Epithelial cell": 0.28,
-    "Fibroblast": 0.13,
-    "Endothelial cell": 0.09,
-    "Macrophage": 0.10,
+    "Epithelial cell": 0.24,
+    "Fibroblast": 0.12,
+    "Endothelial cell": 0.10,
+    "Macrophage": 0.11,
     "CD4 T cell": 0.13,
     "CD8 T cell": 0.10,
-    "NK cell": 0.08,
-    "B cell": 0.09,
+    "NK cell": 0.10,
+    "B cell": 0.10,
 }
 # Natural log shift of latent abundance between responders and non-responders; one-sided on purpose.
 COMPOSITION_SHIFT = {"CD8 T cell": 1.0, "NK cell": 1.0, "B cell": 1.0}
-ABUNDANCE_SD = 0.45
+ABUNDANCE_SD = 0.42
 SHIFTED_ABUNDANCE_SD = 0.12  # beside what the response axis itself varies
 # Types of one lineage share most of their expression profile.
 LINEAGE = {name: name for name in COMPOSITION} | dict.fromkeys(
