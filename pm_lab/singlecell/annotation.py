@@ -101,7 +101,7 @@ def _usable(markers: Mapping[str, Sequence[str]], genes: pd.Index) -> dict[str, 
             f"{', '.join(next(iter(markers.values()))[:5])}."
         )
     if len(absent):
-        described = "; ".join(f"{name}: {row.measured} of {row.size}" for name, row in absent.iterrows())
+        described = "; ".join(f"{row.Index}: {row.measured} of {row.size}" for row in absent.itertuples())
         warnings.warn(
             f"Marker sets left out, since more than half of their genes are not measured ({described}). "
             f"Their cells may stay {keys.UNASSIGNED!r} or take a neighbouring type.",

@@ -179,9 +179,15 @@ def differential_expression(
 
 def _samples(cells, design, contrast, groupby, patient_key, paired) -> ad.AnnData:
     """Pseudobulk of the samples that the contrast speaks of, after the checks that need the cells."""
-    for column in (patient_key, groupby):
-        checks.obs_column(cells, column)
+    checks.obs_column(cells, patient_key, argument="patient_key")
+    checks.obs_column(cells, groupby, argument="groupby")
     check_contrast(cells.obs, design, contrast)
+    if patient_key == contrast[0]:
+        raise DesignError(
+            f"patient_key={patient_key!r} is the condition itself: each side would be one pooled sample, and "
+            "nothing would say how much people differ. Pass the column of patients; without one, show effect "
+            "sizes (pseudobulk) and no p-values."
+        )
     n_patients = cells.obs[patient_key].nunique()
     if n_patients > 0.5 * cells.n_obs:
         raise DesignError(
