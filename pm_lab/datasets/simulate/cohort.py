@@ -125,8 +125,8 @@ def simulate_cohort(
         - ``"cell_type_response"``: cell type × gene, log2 fold change within the type
         - ``"pathways"``: difference of mean activity yes − no, in SD; ``"drugs"``: drug × pathway weights
         - ``"cell_type"``, ``"doublet"``, ``"damaged"`` by cell; ``"activities"``, ``"abundance"``,
-          ``"response_axis"``, ``"ambient"`` by patient; ``"hazard"``: log hazard ratios (age per SD, u and
-          interferon activity per unit, stage per step)
+          ``"response_axis"``, ``"ambient"`` by patient; ``"line_activities"`` by cell line
+        - ``"hazard"``: log hazard ratios (age per SD, u and interferon activity per unit, stage per step)
 
     Raises
     ------
@@ -148,8 +148,8 @@ def simulate_cohort(
     profiles = type_profiles(genes_rng, genes)
     bulk = simulate_bulk(bulk_rng, clinical, latent, genes, profiles)
     cells, cell_truth = simulate_cells(cells_rng, clinical, latent, genes, within_type, profiles, n_cells)
-    screen, weights = simulate_screen(screen_rng, genes, list(model.PATHWAYS), n_lines, n_drugs)
-    truth = _truth(clinical, latent, genes, within_type) | cell_truth | {"drugs": weights}
+    screen, screen_truth = simulate_screen(screen_rng, genes, list(model.PATHWAYS), n_lines, n_drugs)
+    truth = _truth(clinical, latent, genes, within_type) | cell_truth | screen_truth
     return Cohort(bulk=bulk, cells=cells, screen=screen, truth=truth)
 
 

@@ -23,8 +23,8 @@ SIDE_CHAINS = ("C", "CC", "c1ccccc1", "c1ccc(F)cc1", "c1ccc(Cl)cc1", "CCO", "c1c
 
 def simulate_screen(
     rng: np.random.Generator, genes: pd.DataFrame, pathways: list[str], n_lines: int, n_drugs: int
-) -> tuple[ad.AnnData, pd.DataFrame]:
-    """Cell lines × genes with ln IC50 (µM), and the planted drug × pathway weights.
+) -> tuple[ad.AnnData, dict]:
+    """Cell lines × genes with ln IC50 (µM); the truth: drug × pathway weights and the lines' activities.
 
     ``genes`` needs the columns ``pathway``, ``loading``, ``base_ln`` and ``dispersion``.
     ln IC50 = drug mean (SD 2.3) + line effect (SD .45) + weights · activity + noise (SD .9); 20 % is missing
@@ -50,9 +50,10 @@ def simulate_screen(
         obs=pd.DataFrame({"tissue": pd.Categorical(tissue, TISSUES)}, index=lines),
         var=pd.DataFrame(index=genes.index),
     )
-    screen.obsm[keys.RESPONSE] = pd.DataFrame(ln_ic50, index=lines, columns=weights.index)
+    # h5ad keeps no name of a table's columns, so none is given.
+    screen.obsm[keys.RESPONSE] = pd.DataFrame(ln_ic50, index=lines, columns=list(weights.index))
     screen.uns[keys.DRUGS] = drugs
-    return screen, weights
+    return screen, {"drugs": weights, "line_activities": activities}
 
 
 def _plant_drugs(rng, pathways: list[str], n_drugs: int) -> tuple[pd.DataFrame, pd.DataFrame]:
