@@ -207,13 +207,19 @@ def fit_deseq2(
     return results.rename_axis("gene")
 
 
-def fit_deseq2_each(jobs: dict[str, tuple]) -> dict[str, pd.DataFrame]:
-    """``fit_deseq2`` for each named job, on all cores of the container; no process is left behind."""
+def fit_deseq2_each(jobs: dict[str, tuple], n_jobs: int | None = None) -> dict[str, pd.DataFrame]:
+    """``fit_deseq2`` for each named job; no process is left behind.
+
+    ``n_jobs`` processes share the work: by default as many as the container has cores, and one where
+    there is too little work to pay for starting them.
+    """
     from joblib import Parallel, cpu_count, delayed
     from joblib.externals.loky import get_reusable_executor
     from tqdm.auto import tqdm
 
-    n_jobs = min(cpu_count(), len(jobs))
+    if n_jobs is None:
+        small = sum(counts.shape[1] for counts, *_ in jobs.values()) < 2000
+        n_jobs = 1 if small else min(cpu_count(), len(jobs))
     fits = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(fit_deseq2)(*arguments) for arguments in jobs.values()
     )
