@@ -153,9 +153,9 @@ def check_batch(obs: pd.DataFrame, factor: str) -> None:
             continue
         if obs.groupby(name, observed=True)[factor].nunique().max() == 1:
             raise DesignError(
-                f"{factor!r} equals {name!r}: each value of obs[{name!r}] holds one value of {factor} only, so "
-                "any difference may be the batch. No model can separate them; it takes samples that break the "
-                f"tie. If {name!r} is no batch, rename or drop the column."
+                f"{factor!r} equals {name!r}: each value of obs[{name!r}] holds one value of {factor} only, "
+                "so any difference may be the batch. No model can separate them; it takes samples that break "
+                f"the tie. If {name!r} is no batch, rename or drop the column."
             )
 
 
