@@ -71,7 +71,7 @@ def simulate_cohort(
     depends on subtype.
 
     *Cell-type abundance.* Latent ln abundance a_t = ln f_t + s_t u / D + noise, where s_t = 1 (2.72-fold
-    between groups; noise SD 0.12) for CD8 T, NK and B cells, and s_t = 0 (noise SD 0.45) for the other
+    between groups; noise SD 0.12) for CD8 T, NK and B cells, and s_t = 0 (noise SD 0.42) for the other
     five. Fractions are softmax(a).
 
     *Bulk.* Counts are negative binomial with mean = library size × exp(η) and a dispersion per gene
