@@ -15,6 +15,8 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
+BLOCK = 256  # cells looked at together
+
 
 def rank_markers(cells: AnnData, groupby: str = "cluster") -> pd.DataFrame:
     """Rank the genes of each group of cells against all other cells by Wilcoxon's rank sum.
@@ -132,11 +134,14 @@ def _rank_sums(X: sparse.csr_matrix, groups: pd.Series, genes: pd.Index) -> pd.D
 
 def _fractions(X: sparse.csr_matrix, groups: pd.Series, order) -> tuple[np.ndarray, np.ndarray]:
     """Groups × genes: fraction of cells with the gene inside and outside each group."""
-    codes = pd.Categorical(groups, categories=order).codes
-    detected = np.zeros((len(order), X.shape[1]))
-    for code in range(len(order)):
-        rows = X[codes == code]
-        detected[code] = np.bincount(rows.indices[rows.data > 0], minlength=X.shape[1])
+    codes = pd.Categorical(groups, categories=order).codes.astype(np.int64)
+    shape = (len(order), X.shape[1])
+    detected = np.zeros(shape)
+    for start in range(0, X.shape[0], BLOCK):
+        block = X[start : start + BLOCK]
+        group = np.repeat(codes[start : start + BLOCK], np.diff(block.indptr))
+        place = (group * X.shape[1] + block.indices)[block.data > 0]
+        detected += np.bincount(place, minlength=detected.size).reshape(shape)
     size = np.bincount(codes, minlength=len(order))[:, None]
     rest = detected.sum(axis=0) - detected
     return detected / size, rest / (len(codes) - size)

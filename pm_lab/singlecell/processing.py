@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from typing import TYPE_CHECKING
 
@@ -82,12 +83,14 @@ def process(
     """
     checks.unique_names(cells)
     counts = checks.counts(cells)
-    batch = None if batch_key is None else checks.obs_column(cells, batch_key, argument="batch_key")
+    batch = None if batch_key is None else _batch(cells, batch_key)
     _check_cells(cells, counts, n_neighbors)
     if copy:
         cells = cells.copy()
         counts = checks.counts(cells)
 
+    # An AnnData lies in reference cycles: the one that was just cut down to kept cells is still in memory.
+    gc.collect()
     cells.layers[keys.COUNTS] = counts
     cells.X = per_ten_thousand(counts)
     variable = variable_genes(cells.X, cells.var_names, batch, n_top_genes)
@@ -121,6 +124,13 @@ def process(
         parameters["batch_key"] = batch_key
     cells.uns.setdefault(keys.RECORD, {})["process"] = parameters
     return cells if copy else None
+
+
+def _batch(cells: AnnData, batch_key: str) -> pd.Series:
+    batch = checks.obs_column(cells, batch_key, argument="batch_key")
+    if batch.nunique() < 2:
+        raise DataError(f"obs[{batch_key!r}] has one value: there is nothing to correct. Omit batch_key.")
+    return batch
 
 
 def _check_cells(cells: AnnData, counts, n_neighbors: int) -> None:
@@ -220,10 +230,6 @@ def _harmony(scores: np.ndarray, batch: pd.Series, seed: int) -> np.ndarray:
     """Principal components (cells × components) aligned over batches."""
     import harmonypy
 
-    if batch.nunique() < 2:
-        raise DataError(
-            f"obs[{batch.name!r}] has one value only: there is nothing to correct. Omit batch_key."
-        )
     found = harmonypy.run_harmony(
         scores, batch.astype(str).to_frame(), batch.name, random_state=seed, verbose=False
     )

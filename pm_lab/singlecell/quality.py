@@ -103,7 +103,7 @@ def quality_control(
     patient = checks.obs_column(cells, patient_key, argument="patient_key")
     if copy:
         cells = cells.copy()
-    metrics = _metrics(cells.var_names, counts, mt_prefix)
+    metrics = _metrics(cells, counts, mt_prefix)
     limits = _limits(metrics, patient, n_mads)
     reasons = _outliers(metrics, limits.loc[patient].set_axis(cells.obs_names))
 
@@ -139,11 +139,11 @@ def quality_control(
     return (table, cells) if copy else table
 
 
-def _metrics(names: pd.Index, counts, mt_prefix: str) -> pd.DataFrame:
+def _metrics(cells: AnnData, counts, mt_prefix: str) -> pd.DataFrame:
     """Counts, genes and mitochondrial percentage of each cell, under scanpy's names."""
     total = np.asarray(counts.sum(axis=1)).ravel().astype(float)
     seen = counts.getnnz(axis=1) if sparse.issparse(counts) else np.count_nonzero(counts, axis=1)
-    mitochondrial = names.str.startswith(mt_prefix)
+    mitochondrial = cells.var_names.str.startswith(mt_prefix)
     percent = np.full(len(total), np.nan)
     if mitochondrial.any():
         of_mt = np.asarray(counts[:, mitochondrial].sum(axis=1)).ravel()
@@ -155,15 +155,16 @@ def _metrics(names: pd.Index, counts, mt_prefix: str) -> pd.DataFrame:
             PmLabWarning,
             stacklevel=3,
         )
-    return pd.DataFrame({"total_counts": total, "n_genes_by_counts": seen, "pct_counts_mt": percent})
+    return pd.DataFrame(
+        {"total_counts": total, "n_genes_by_counts": seen, "pct_counts_mt": percent}, index=cells.obs_names
+    )
 
 
 def _limits(metrics: pd.DataFrame, patient: pd.Series, n_mads: float) -> pd.DataFrame:
     """Limits of each patient: lowest and highest counts and genes, highest mitochondrial percentage."""
-    values = metrics.set_axis(patient.index)
-    everybody = _limits_of(values, n_mads) | {"limits_from": "all"}
+    everybody = _limits_of(metrics, n_mads) | {"limits_from": "all"}
     rows = {}
-    for name, group in values.groupby(patient, observed=True):
+    for name, group in metrics.groupby(patient, observed=True):
         own = len(group) >= ENOUGH_CELLS
         rows[name] = _limits_of(group, n_mads) | {"limits_from": "patient"} if own else everybody
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(patient.name)
@@ -174,28 +175,27 @@ def _limits_of(metrics: pd.DataFrame, n_mads: float) -> dict[str, float]:
     middle = log.median()
     reach = n_mads * MAD_TO_SD * (log - middle).abs().median()
     low, high = np.expm1(middle - reach), np.expm1(middle + reach)
-    mt = metrics["pct_counts_mt"]
+    mt = metrics["pct_counts_mt"].dropna()  # all of it where no mitochondrial gene is measured
     mt_limit = mt.median() + n_mads * MAD_TO_SD * (mt - mt.median()).abs().median()
     return {
         "min_counts": low["total_counts"],
         "max_counts": high["total_counts"],
         "min_genes": low["n_genes_by_counts"],
         "max_genes": high["n_genes_by_counts"],
-        "max_mt_percent": max(mt_limit, LOWEST_MT_LIMIT) if mt.notna().any() else np.nan,
+        "max_mt_percent": max(mt_limit, LOWEST_MT_LIMIT) if len(mt) else np.nan,
     }
 
 
 def _outliers(metrics: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
     """Cells × reasons, bool. ``limits`` has a row per cell."""
-    values = metrics.set_axis(limits.index)
-    counts, genes = values["total_counts"], values["n_genes_by_counts"]
+    counts, genes = metrics["total_counts"], metrics["n_genes_by_counts"]
     return pd.DataFrame(
         {
             "low_counts": (counts < limits["min_counts"]) | (counts == 0),
             "high_counts": counts > limits["max_counts"],
             "few_genes": genes < limits["min_genes"],
             "many_genes": genes > limits["max_genes"],
-            "high_mt": values["pct_counts_mt"] > limits["max_mt_percent"],
+            "high_mt": metrics["pct_counts_mt"] > limits["max_mt_percent"],
         }
     )
 
