@@ -91,7 +91,7 @@ def simulate_cohort(
     L · [(1 − α) q_t + α Σ f_s q_s], where L is its library size (log-normal, ln SD 0.4, median 3,300 × 0.75
     for lymphocytes and × 1.2 for others), q_t the type's profile × pathway and response effects in the
     types where they act (each response gene in five types) × a gamma factor for each patient, type and
-    gene (dispersion 0.07), and α the patient's ambient fraction (3–8 %). Mitochondrial genes have 5 % of a
+    gene (dispersion 0.085), and α the patient's ambient fraction (3–8 %). Mitochondrial genes have 5 % of a
     profile, times a factor for each cell (ln SD 0.35). 6 % of barcodes are doublets (sums of two cells of
     one patient; ``truth["cell_type"]`` is the first); 4 % of the rest are damaged (a fifth of the counts,
     mitochondrial genes × 8).
