@@ -89,14 +89,15 @@ def type_profiles(rng: np.random.Generator, genes: pd.DataFrame) -> np.ndarray:
     responding = (genes["axis_log2"] != 0).to_numpy()
     marker_level = rng.normal(0.9, 0.5, len(genes))
     is_marker = (genes["marker_of"] != "").to_numpy()
-    marker_lineage = genes["marker_of"].map(lineage)
+    markers, marker_lineage = gene_sets.core("cell_type"), genes["marker_of"].map(lineage)
     log_profile = np.empty((len(model.COMPOSITION), len(genes)))
     for row, name in enumerate(model.COMPOSITION):
         deviation = shared[lineage[name]] + rng.normal(0, 0.25, len(genes))
         log_profile[row] = genes["base_ln"] + np.where(responding, 0.5 * deviation, deviation)
-        # A marker is e^2 times lower in other types of its lineage, e^3.2 times in all others.
+        # A marker is e^2 times lower in other types of its lineage, e^3.2 times in all others. Types share
+        # a few (CD3E: CD4 and CD8 T cells).
         fall = np.where(marker_lineage == lineage[name], 2.0, 3.2)
-        fall[genes["marker_of"] == name] = 0.0
+        fall[genes.index.isin(markers[name])] = 0.0
         log_profile[row, is_marker] = (marker_level - fall)[is_marker]
     return _with_mitochondrial_share(rng, np.exp(log_profile), genes.index.str.startswith("MT-"))
 
