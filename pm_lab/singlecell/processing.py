@@ -91,6 +91,8 @@ def process(
 
     # An AnnData lies in reference cycles: the one that was just cut down to kept cells is still in memory.
     gc.collect()
+    for stale in (keys.HARMONY, keys.UMAP):  # of an earlier run with other arguments
+        cells.obsm.pop(stale, None)
     cells.layers[keys.COUNTS] = counts
     cells.X = per_ten_thousand(counts)
     variable = variable_genes(cells.X, cells.var_names, batch, n_top_genes)
@@ -98,10 +100,10 @@ def process(
     np.log1p(cells.X.data, out=cells.X.data)
     cells.uns["log1p"] = {}  # scanpy reads here that the logarithm is natural
 
-    use_rep = _reduce(cells, variable["highly_variable"].to_numpy(), n_comps)
+    _write_components(cells, variable["highly_variable"].to_numpy(), n_comps)
+    use_rep = keys.PCA if batch is None else keys.HARMONY
     if batch is not None:
         cells.obsm[keys.HARMONY] = _harmony(cells.obsm[keys.PCA], batch, seed)
-        use_rep = keys.HARMONY
     indices, distances = embedding.nearest_others(cells.obsm[use_rep], n_neighbors - 1)
     graph = embedding.fuzzy_graph(indices, distances)
     _write_neighbors(cells, indices, distances, graph, use_rep, seed)
@@ -202,7 +204,7 @@ def _dispersions(X, names: pd.Index, n_top: int, seen: bool = False) -> pd.DataF
     return table
 
 
-def _reduce(cells: AnnData, chosen: np.ndarray, n_comps: int) -> str:
+def _write_components(cells: AnnData, chosen: np.ndarray, n_comps: int) -> None:
     """Principal components of the chosen genes, kept as scanpy keeps them."""
     most = min(int(chosen.sum()), cells.n_obs) - 1
     if n_comps > most:
@@ -223,7 +225,6 @@ def _reduce(cells: AnnData, chosen: np.ndarray, n_comps: int) -> str:
         "variance": components.variance,
         "variance_ratio": components.variance_ratio,
     }
-    return keys.PCA
 
 
 def _harmony(scores: np.ndarray, batch: pd.Series, seed: int) -> np.ndarray:
