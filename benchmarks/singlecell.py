@@ -8,10 +8,10 @@ Each run is a fresh process that imports, reads the h5ad (10,000 genes, counts i
     Leiden (igraph, 2 iterations), Wilcoxon on all genes,
 
 one process after the other; a first round on few cells fills the compile caches. Runs of seconds are done
-three times and the shortest counts. Peak memory is the process's largest resident set. Both sides keep the same cells and genes (those of the tutorial's filter)
-and leave doublets out. "wall without UMAP" is scanpy's run less the seconds in ``sc.tl.umap``, and a run
-of ours with ``umap=False``. Leiden's answer depends on its seed more than on who built the graph, so ARIs
-are means over five seeds on each side's graph.
+three times and the shortest counts. Peak memory is the process's largest resident set. Both sides keep the
+same cells and genes (those of the tutorial's filter) and leave doublets out. "wall without UMAP" is
+scanpy's run less the seconds in ``sc.tl.umap``, and a run of ours with ``umap=False``. Leiden's answer
+depends on its seed more than on who built the graph, so ARIs are means over five seeds on each side's graph.
 
 Exits with 1 when a target below is missed, after printing its table.
 """
