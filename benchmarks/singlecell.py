@@ -209,7 +209,8 @@ def benchmark(n_cells: int) -> list[str]:
     rounds = [{name: child(name, path) for name in RECIPES} for _ in range(3 if n_cells < 10_000 else 1)]
     runs = {name: {what: min(r[name][what] for r in rounds) for what in rounds[0][name]} for name in RECIPES}
     agreement = child("compare", path)
-    path.unlink()
+    for left in FOLDER.glob(f"{n_cells}.*"):
+        left.unlink()
 
     missed = []
     targets = TARGETS.get(n_cells, {})

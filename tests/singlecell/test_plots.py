@@ -24,8 +24,8 @@ def test_quality_shows_each_patient_and_the_limits_used(cells):
     table = pm.singlecell.quality_control(cells, doublets=False)
     figure = pm.singlecell.plot_quality(cells)
     assert isinstance(figure, matplotlib.figure.Figure)
-    counts, _, mitochondrial, scatter = figure.axes
-    assert [t.get_text() for t in counts.get_xticklabels()] == list(table.index.astype(str))
+    _, _, mitochondrial, scatter = figure.axes
+    assert [t.get_text() for t in mitochondrial.get_xticklabels()] == list(table.index.astype(str))
     limits = [c.get_segments() for c in mitochondrial.collections if hasattr(c, "get_segments")]
     drawn = [segment[0][1] for segments in limits for segment in segments]
     assert set(np.round(table["max_mt_percent"], 6)) <= set(np.round(drawn, 6))
