@@ -12,6 +12,10 @@ os.environ.setdefault("MPLBACKEND", "agg")
 LOCAL_SERVERS = ("notebooks", "browser", "server")
 LOCAL_HOSTS = ["127.0.0.1", "::1", "localhost"]
 
+# The registered data sets that tests read from the folder of the fixture `mirror`.
+REAL_DATA = ["airway", "breast_signatures", "colorectal", "gdsc1", "gene_sets"]
+REAL_DATA += ["kang2018", "kang2018_donors", "leukemia", "p53"]
+
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
@@ -34,13 +38,30 @@ def missing():
 
 @pytest.fixture(scope="session")
 def mirror(missing) -> Path:
-    """The folder PM_LAB_MIRROR with the real data sets, or a skip that says how to get them."""
+    """The folder with the real data sets, or a skip that says how to get them."""
+    return real_data(missing)
+
+
+def real_data(missing) -> Path:
+    """The folder PM_LAB_MIRROR; without one the user's cache, if it holds all of REAL_DATA."""
     folder = os.environ.get("PM_LAB_MIRROR")
-    if not folder:
-        missing("PM_LAB_MIRROR is not set: it names the folder with the real data sets (see data/README.md)")
-    if not Path(folder).is_dir():
-        missing(f"PM_LAB_MIRROR names no folder: {folder}")
-    return Path(folder).resolve()
+    if folder:
+        if not Path(folder).is_dir():
+            missing(f"PM_LAB_MIRROR names no folder: {folder}")
+        return Path(folder).resolve()
+
+    from pm_lab.datasets.download import cache_folder
+    from pm_lab.datasets.registry import registered
+
+    cache = cache_folder().resolve()
+    files = {name: [cache / file.name for file in registered()[name].files] for name in REAL_DATA}
+    absent = [name for name, paths in files.items() if not all(path.is_file() for path in paths)]
+    if absent:
+        missing(
+            "PM_LAB_MIRROR names no folder with the real data sets, and the cache lacks some: "
+            f"pm-lab data fetch {' '.join(absent)}"
+        )
+    return cache
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pm_lab.datasets.registry import registered
+from tests.conftest import REAL_DATA, real_data
+
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -177,6 +180,25 @@ def test_workflow_runs_make_test_on_every_supported_python():
     assert workflow[True]["schedule"], "`on` reads as true in YAML"
 
 
+@pytest.mark.parametrize("job", ["locked", "newest"])
+def test_workflow_has_the_data_and_the_browser_that_no_test_may_miss_in_ci(job):
+    """GitHub sets CI=true, where a test without them fails."""
+    steps = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"][job]["steps"]
+    commands = [step.get("run", "") for step in steps]
+    (install,) = [i for i, command in enumerate(commands) if command.startswith("make install")]
+    (kept,) = [i for i, step in enumerate(steps) if step.get("uses", "").startswith("actions/cache@")]
+    (fetch,) = [i for i, command in enumerate(commands) if "pm-lab data fetch" in command]
+    (test,) = [i for i, command in enumerate(commands) if command.startswith("make test")]
+    assert max(install, kept) < fetch < test
+    newest = "NEWEST=1" in commands[test]
+    assert ("NEWEST=1" in commands[install]) == newest
+    assert commands[fetch] == f"{'.venv-newest' if newest else '.venv'}/bin/pm-lab data fetch --all"
+    folder = steps[test]["env"]["PM_LAB_MIRROR"]
+    assert folder == steps[fetch]["env"]["PM_LAB_CACHE"] == steps[kept]["with"]["path"]
+    assert "hashFiles('pm_lab/datasets/files.tsv')" in steps[kept]["with"]["key"]
+    assert steps[test]["env"]["PM_LAB_CHROMIUM"] == "google-chrome"
+
+
 def make(*arguments, path=os.environ["PATH"]):
     command = ["make", "--no-print-directory", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
@@ -205,6 +227,28 @@ def test_make_passes_over_a_python_that_does_not_run(tmp_path):
 def test_make_help_lists_the_targets():
     listed = re.findall(r"^  make ([\w-]+)", make("help").stdout, re.MULTILINE)
     assert {"lab", "test", "test-fast", "notebooks", "bench", "lint", "lock", "clean"} <= set(listed)
+
+
+def test_real_data_are_found_in_the_mirror_or_the_cache(missing, tmp_path, monkeypatch):
+    monkeypatch.setenv("CI", "false")
+    monkeypatch.delenv("PM_LAB_MIRROR", raising=False)
+    monkeypatch.setenv("PM_LAB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(pytest.skip.Exception, match=r"pm-lab data fetch airway .*p53"):
+        real_data(missing)
+    files = [tmp_path / "cache" / file.name for name in REAL_DATA for file in registered()[name].files]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert real_data(missing) == tmp_path / "cache"
+    files[-1].unlink()
+    with pytest.raises(pytest.skip.Exception, match=r"pm-lab data fetch p53$"):
+        real_data(missing)
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.setenv("PM_LAB_MIRROR", str(tmp_path / "mirror"))
+    assert real_data(missing) == tmp_path / "mirror"
+    monkeypatch.setenv("PM_LAB_MIRROR", str(tmp_path / "nowhere"))
+    with pytest.raises(pytest.skip.Exception, match="names no folder"):
+        real_data(missing)
 
 
 def test_what_is_missing_is_said_and_fails_in_ci(missing, monkeypatch):

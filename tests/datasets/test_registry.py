@@ -18,6 +18,8 @@ COLUMNS = ["name", "what", "n_obs", "n_vars", "licence", "citation", "size_mb", 
 
 
 def test_every_file_of_the_manifest_is_registered_as_it_stands_there(mirror):
+    if not (mirror / "MANIFEST.tsv").is_file():
+        pytest.skip("only a mirror that was made apart from this package has a MANIFEST.tsv")
     with (mirror / "MANIFEST.tsv").open(newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     manifest = {
