@@ -32,6 +32,32 @@ def variables(design: str) -> list[str]:
     return list(dict.fromkeys(order))
 
 
+def as_text(values: pd.Series) -> pd.Series:
+    """Labels as text, so that 1, 1.0 and "1" are one level. Missing values stay missing."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    return values.astype(object).where(values.notna()).map(str, na_action="ignore")
+
+
+def level_name(level) -> str:
+    """The text under which ``as_text`` writes a level."""
+    return as_text(pd.Series([level])).iloc[0]
+
+
+def with_categories(obs: pd.DataFrame, design: str, *labels: str) -> pd.DataFrame:
+    """A copy of obs in which columns that name things are text, also where they are written as numbers.
+
+    These are the columns given (patient, condition) and those of the design that are no numbers or whose
+    name says batch: a number would enter the model as one slope.
+    """
+    obs = obs.copy()
+    for name in {*labels, *variables(design)} & set(obs.columns):
+        numeric = pd.api.types.is_numeric_dtype(obs[name]) and not pd.api.types.is_bool_dtype(obs[name])
+        if name in labels or not numeric or _names_a_batch(name):
+            obs[name] = as_text(obs[name])
+    return obs
+
+
 def check_contrast(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str]) -> None:
     """Refuse a contrast whose factor or levels are not in the design, naming what there is."""
     if isinstance(contrast, str) or len(contrast) != 3:
@@ -43,15 +69,16 @@ def check_contrast(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str
     absent = [name for name in columns if name not in obs]
     if absent:
         raise DataError(
-            f"design={design!r} uses {absent}, which obs does not have. It has: {list(obs.columns)}."
+            f"design={design!r} uses {absent}, which obs does not have. It has: {list(obs.columns)}. "
+            "Functions such as C(batch) or log(age) are not understood: make the column in obs and name it."
         )
     if factor not in columns:
         raise DesignError(f"contrast is about {factor!r}, which design={design!r} does not contain. Add it.")
-    levels = list(pd.unique(obs[factor].dropna().astype(str)))
+    levels = list(as_text(obs[factor]).dropna().unique())
     for name in (level, reference):
-        if str(name) not in levels:
+        if level_name(name) not in levels:
             raise DesignError(f"obs[{factor!r}] has no level {name!r}. Its levels are {sorted(levels)}.")
-    if str(level) == str(reference):
+    if level_name(level) == level_name(reference):
         raise DesignError(f"contrast={contrast!r} compares {level!r} with itself.")
     for name in columns:
         missing = int(obs[name].isna().sum())
@@ -66,18 +93,18 @@ def check_contrast(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str
             )
 
 
-def model_matrix(obs: pd.DataFrame, design: str) -> pd.DataFrame:
+def model_matrix(obs: pd.DataFrame, design: str, factor: str) -> pd.DataFrame:
     """The design matrix (samples × coefficients), refused when its columns cannot be told apart.
 
-    The message names a term to drop; when the condition is a function of another column, e.g. each batch
-    holds one condition only, no software can separate the two.
+    The message names a term to drop other than ``factor``, the condition; when that is a function of
+    another column, e.g. each batch holds one condition only, no software can separate the two.
     """
     from formulaic import model_matrix as build
 
     matrix = pd.DataFrame(build(design, obs))
     rank = np.linalg.matrix_rank(matrix.to_numpy(float))
     if rank < matrix.shape[1]:
-        raise DesignError(_why_rank_deficient(obs, design, matrix, rank))
+        raise DesignError(_why_rank_deficient(obs, design, factor, matrix.shape[1], rank))
     if len(matrix) <= rank:
         raise DesignError(
             f"design={design!r} has {rank} coefficients for {len(matrix)} samples: nothing is left to "
@@ -86,23 +113,33 @@ def model_matrix(obs: pd.DataFrame, design: str) -> pd.DataFrame:
     return matrix
 
 
-def _why_rank_deficient(obs: pd.DataFrame, design: str, matrix: pd.DataFrame, rank: int) -> str:
-    columns = variables(design)
-    for one in columns:
-        for other in columns:
-            if one == other:
-                continue
-            nested = obs.groupby(other, observed=True)[one].nunique().max() == 1
-            if nested and not pd.api.types.is_numeric_dtype(obs[one]):
+def _why_rank_deficient(obs: pd.DataFrame, design: str, factor: str, n_columns: int, rank: int) -> str:
+    others = [name for name in variables(design) if name != factor]
+    for name in others:
+        if _is_nested(obs, factor, name):
+            return (
+                f"{name!r} fixes {factor!r} (each {name} has one value of {factor} only), so their effects "
+                f"cannot be told apart in design={design!r}. Drop {name!r} and say that the comparison is "
+                "confounded with it, or bring samples that break the tie."
+            )
+    for name in others:
+        for finer in others:
+            if finer != name and _is_nested(obs, name, finer):
                 return (
-                    f"{one!r} is fixed by {other!r} (each {other} has one value of {one} only), so their "
-                    f"effects cannot be told apart in design={design!r}. Drop {other!r}, and say that the "
-                    "comparison is confounded with it, or bring samples that break the tie."
+                    f"{finer!r} fixes {name!r}, so design={design!r} says the same twice. Drop {name!r}: "
+                    f"{finer!r} holds all of it."
                 )
     return (
-        f"design={design!r} has {matrix.shape[1]} coefficients of which only {rank} can be estimated: some "
-        f"terms repeat each other. Drop one of {columns}."
+        f"design={design!r} has {n_columns} coefficients of which only {rank} can be estimated: some "
+        f"terms repeat each other. Drop one of {others}."
     )
+
+
+def _is_nested(obs: pd.DataFrame, coarse: str, fine: str) -> bool:
+    """Whether each value of a category ``fine`` has one value of a category ``coarse``."""
+    if any(pd.api.types.is_float_dtype(obs[name]) for name in (coarse, fine)):
+        return False
+    return obs.groupby(fine, observed=True)[coarse].nunique().max() == 1
 
 
 def check_replicates(
@@ -118,6 +155,11 @@ def check_replicates(
         for name in (level, reference)
     }
     both = sides[level] & sides[reference]
+    if paired and not both:
+        raise DesignError(
+            f"No patient has samples of both {level!r} and {reference!r}{where}, so there are no pairs: drop "
+            f"{patient_key!r} from the design if {factor} does not vary within patients."
+        )
     if both and not paired:
         raise DesignError(
             f"{len(both)} patients are in both {level!r} and {reference!r}{where}, e.g. {sorted(both)[:3]}. "
@@ -141,22 +183,52 @@ def check_replicates(
         )
 
 
-BATCH_LIKE = re.compile(
-    r"(seq\w*_?)?(batch|run|plate|lane|site|centre|center|library|chip|pool)(_?id)?", re.IGNORECASE
-)
+BATCH_WORDS = {"batch", "run", "plate", "lane", "site", "centre", "center", "library", "chip", "pool"} | {
+    *("flowcell", "hospital", "dataset", "technician", "capture"),
+}
 
 
-def check_batch(obs: pd.DataFrame, factor: str) -> None:
-    """Refuse when a column named like a batch fixes the condition, whether the design names it or not."""
+def _names_a_batch(column: str) -> bool:
+    """Whether a column's name has a word for where or when samples were processed: "seq_run", "batchId"."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", str(column).replace("flow_cell", "flowcell"))
+    return not BATCH_WORDS.isdisjoint(word.lower() for word in words)
+
+
+def check_batch(obs: pd.DataFrame, factor: str, patient_key: str) -> None:
+    """Refuse when a column named like a batch equals the condition, in the design or not.
+
+    Several batches within each condition are warned of: their differences add to those between
+    conditions. A column with a value for each patient (a library each) is no batch.
+    """
     for name in obs.columns:
-        if name == factor or not BATCH_LIKE.fullmatch(str(name)) or obs[name].nunique() < 2:
+        if name in (factor, patient_key) or not _names_a_batch(name) or obs[name].nunique() < 2:
             continue
-        if obs.groupby(name, observed=True)[factor].nunique().max() == 1:
+        if obs.groupby(name, observed=True)[patient_key].nunique().max() == 1:
+            continue
+        if not _is_nested(obs, factor, name):
+            continue
+        if obs[name].nunique() == obs[factor].nunique():
             raise DesignError(
                 f"{factor!r} equals {name!r}: each value of obs[{name!r}] holds one value of {factor} only, "
                 "so any difference may be the batch. No model can separate them; it takes samples that break "
                 f"the tie. If {name!r} is no batch, rename or drop the column."
             )
+        warnings.warn(
+            f"Each value of obs[{name!r}] holds one value of {factor!r} only: differences between them add "
+            "to the difference tested, and the p-values do not know of it.",
+            PmLabWarning,
+            stacklevel=3,
+        )
+
+
+def check_patients(obs: pd.DataFrame, patient_key: str) -> None:
+    """Refuse a column of patients that names cells: cells of one patient are not independent."""
+    n_patients = obs[patient_key].nunique()
+    if n_patients > 0.5 * len(obs):
+        raise DesignError(
+            f"obs[{patient_key!r}] has {n_patients:,} values for {len(obs):,} cells: it names cells, not "
+            "patients. Cells of one patient are not independent; pass the column of patients as patient_key."
+        )
 
 
 def fit_deseq2(
@@ -174,6 +246,7 @@ def fit_deseq2(
     -------
     DataFrame by gene: ``base_mean, log2_fold_change, lfc_se, stat, pvalue, padj``. ``pvalue`` is NaN where
     DESeq2 found a count outlier (Cook's distance), ``padj`` also where it filtered the gene for low counts.
+    ``attrs["warnings"]``: what pydeseq2 had to say, such as a dispersion trend that did not converge.
 
     References
     ----------
@@ -184,27 +257,23 @@ def fit_deseq2(
     from pydeseq2.ds import DeseqStats
     from threadpoolctl import threadpool_limits
 
-    columns = variables(design)
-    table = obs[columns].copy()
-    for name in columns:
-        if not pd.api.types.is_numeric_dtype(table[name]) or pd.api.types.is_bool_dtype(table[name]):
-            table[name] = table[name].astype(str)
-        else:
-            # DESeq2's optimiser wants covariates of order one; the contrast does not change.
-            table[name] = (table[name] - table[name].mean()) / table[name].std()
+    factor, level, reference = contrast
+    table = with_categories(obs[variables(design)], design, factor)
+    for name in table.select_dtypes("number"):
+        # DESeq2's optimiser wants covariates of order one; the contrast does not change.
+        table[name] = (table[name] - table[name].mean()) / table[name].std()
     inference = DefaultInference(n_cpus=1)
     # Thousands of tiny regressions: more than one linear-algebra thread only gets in the way.
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
+        warnings.simplefilter("always")
         fitted = DeseqDataSet(counts=counts, metadata=table, design=design, inference=inference, quiet=True)
         fitted.deseq2()
-        factor, level, reference = contrast
-        stats = DeseqStats(
-            fitted, contrast=[factor, str(level), str(reference)], inference=inference, quiet=True
-        )
+        levels = [level_name(level), level_name(reference)]
+        stats = DeseqStats(fitted, contrast=[factor, *levels], inference=inference, quiet=True)
         stats.summary()
-    results = stats.results_df.set_axis(RESULT_COLUMNS, axis=1)
-    return results.rename_axis("gene")
+    results = stats.results_df.set_axis(RESULT_COLUMNS, axis=1).rename_axis("gene")
+    results.attrs["warnings"] = sorted({str(w.message) for w in caught if w.category is UserWarning})
+    return results
 
 
 def fit_deseq2_each(jobs: dict[str, tuple], n_jobs: int | None = None) -> dict[str, pd.DataFrame]:

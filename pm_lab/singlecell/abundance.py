@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks, keys
-from pm_lab.design import check_batch, check_replicates
+from pm_lab.design import as_text, check_batch, check_patients, check_replicates, level_name
 from pm_lab.errors import DataError, DesignError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def composition(
     groupby: str = "cell_type",
     patient_key: str = "patient",
     contrast: tuple[str, str] | None = None,
-    reference: str | None = None,
+    reference: str | list[str] | None = None,
     min_cells: int = 20,
 ) -> pd.DataFrame:
     """Compare cell-type fractions between two groups of patients, patients as replicates.
@@ -43,7 +43,7 @@ def composition(
     groupby : obs column of cell types. Cells "unassigned" are left out, and counted.
     contrast : (level, reference level) of ``condition``; needed if it has more than two levels. By default
         the second level in order against the first ("yes" against "no").
-    reference : a cell type to compare with, instead of the robust choice.
+    reference : a cell type to compare with, or several, instead of the robust choice.
     min_cells : patients with fewer cells are left out, and counted.
 
     Returns
@@ -78,21 +78,17 @@ def composition(
     """
     for column in (patient_key, groupby, condition):
         checks.obs_column(cells, column)
+    check_patients(cells.obs, patient_key)
     level, base = _levels(cells.obs[condition], condition, contrast)
-    obs = cells.obs[cells.obs[condition].astype(str).isin([level, base])]
-    sides = obs[[patient_key, condition]].astype(str).drop_duplicates()
-    check_replicates(sides, (condition, level, base), patient_key, paired=False)
-    check_batch(obs, condition)
-
+    obs = cells.obs.assign(**{name: as_text(cells.obs[name]) for name in (patient_key, groupby, condition)})
+    obs = obs[obs[condition].isin([level, base])]
     counts, left_out = _count(obs, patient_key, groupby, min_cells)
+    sides = obs[[patient_key, condition]].drop_duplicates()
+    where = f" with {min_cells} cells" if left_out["patients"] else ""
+    counted = sides[sides[patient_key].isin(counts.index)]
+    check_replicates(counted, (condition, level, base), patient_key, paired=False, where=where)
+    check_batch(obs, condition, patient_key)
     side = sides.set_index(patient_key)[condition][counts.index]
-    check_replicates(
-        side.reset_index(),
-        (condition, level, base),
-        patient_key,
-        paired=False,
-        where=f" with {min_cells} cells",
-    )
     in_level = (side == level).to_numpy()
     log_counts = np.log(counts + PSEUDOCOUNT)
     in_reference = _reference(log_counts, in_level, reference)
@@ -113,13 +109,13 @@ def composition(
 
 
 def _levels(values: pd.Series, condition: str, contrast) -> tuple[str, str]:
-    present = set(values.astype(str))
+    present = set(as_text(values))
     if contrast is not None:
-        unknown = [name for name in map(str, contrast) if name not in present]
-        if len(contrast) != 2 or unknown:
+        chosen = list(map(level_name, contrast))
+        if len(chosen) != 2 or not present.issuperset(chosen):
             raise DataError(f"contrast={contrast!r}: obs[{condition!r}] has the levels {sorted(present)}.")
-        return str(contrast[0]), str(contrast[1])
-    ordered = [str(v) for v in values.cat.categories] if hasattr(values, "cat") else sorted(present)
+        return chosen[0], chosen[1]
+    ordered = list(map(level_name, values.cat.categories)) if hasattr(values, "cat") else sorted(present)
     ordered = [name for name in ordered if name in present]
     if len(ordered) != 2:
         raise DesignError(
@@ -131,7 +127,7 @@ def _levels(values: pd.Series, condition: str, contrast) -> tuple[str, str]:
 
 def _count(obs: pd.DataFrame, patient_key: str, groupby: str, min_cells: int) -> tuple[pd.DataFrame, dict]:
     """Patients × types, without unassigned cells and without patients who have too few."""
-    counts = pd.crosstab(obs[patient_key].astype(str), obs[groupby].astype(str))
+    counts = pd.crosstab(obs[patient_key], obs[groupby])
     unassigned = counts.pop(keys.UNASSIGNED) if keys.UNASSIGNED in counts else pd.Series(0, counts.index)
     few = counts.sum(axis=1) < min_cells
     left_out = {"unassigned_cells": int(unassigned.sum()), "patients": list(counts.index[few])}
@@ -141,13 +137,17 @@ def _count(obs: pd.DataFrame, patient_key: str, groupby: str, min_cells: int) ->
     return counts, left_out
 
 
-def _reference(log_counts: pd.DataFrame, in_level: np.ndarray, reference: str | None) -> np.ndarray:
+def _reference(
+    log_counts: pd.DataFrame, in_level: np.ndarray, reference: str | list[str] | None
+) -> np.ndarray:
     """Mask over types: the one named, or the shortest half of the group differences."""
     types = log_counts.columns
     if reference is not None:
-        if reference not in types:
-            raise DataError(f"reference={reference!r} is none of the cell types: {list(types)}.")
-        return np.asarray(types == reference)
+        named = [reference] if isinstance(reference, str) else list(reference)
+        unknown = [name for name in named if name not in types]
+        if unknown or not named:
+            raise DataError(f"reference={reference!r}: {unknown} is none of the cell types {list(types)}.")
+        return types.isin(named)
     centred = log_counts.sub(log_counts.mean(axis=1), axis=0)
     difference = (centred[in_level].mean() - centred[~in_level].mean()).to_numpy()
     half = len(types) // 2 + 1

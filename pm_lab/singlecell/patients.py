@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from pm_lab import checks, keys
-from pm_lab.design import check_batch, check_contrast, check_replicates, fit_deseq2_each, model_matrix
+from pm_lab.design import (
+    check_batch,
+    check_contrast,
+    check_patients,
+    check_replicates,
+    fit_deseq2_each,
+    level_name,
+    model_matrix,
+    with_categories,
+)
 from pm_lab.design import variables as design_variables
-from pm_lab.errors import DataError, DesignError
+from pm_lab.errors import DataError, DesignError, PmLabWarning
 
 
 def pseudobulk(
@@ -101,7 +112,8 @@ def differential_expression(
     design : formula of obs columns that are constant within patients, e.g. ``"~ batch + response"``. A
         paired study names the patient: ``"~ patient + condition"``; its samples are patient × condition,
         and patients without both sides are left out of a type.
-    contrast : (factor, level, reference); positive log2 fold change is higher in ``level``.
+    contrast : (factor, level, reference); positive log2 fold change is higher in ``level``. Cells of any
+        third level are left out before anything is estimated.
     groupby : obs column of cell types; "unassigned" cells are not tested.
     min_cells : a patient with fewer cells of a type is left out of that type.
     min_count : genes with a lower mean pseudobulk count in a type are not tested in it.
@@ -130,75 +142,62 @@ def differential_expression(
     -----
     Squair 2021, doi:10.1038/s41467-021-25960-2, on why patients, not cells, are the replicates.
     """
-    paired = patient_key in design_variables(design)
-    samples = _samples(cells, design, contrast, groupby, patient_key, paired)
+    contrast = _contrast_as_text(contrast)
+    samples = _samples(cells, design, contrast, groupby, patient_key)
     total = samples.layers[keys.COUNTS].sum(axis=0)
     jobs, left_out, errors = {}, [], []
     for name in (name for name in samples.obs[groupby].unique() if name != keys.UNASSIGNED):
         part = samples[samples.obs[groupby] == name]
-        enough = _enough_cells(part.obs, contrast, min_cells, patient_key, paired)
-        left_out.append((name, "samples", (~enough).sum(), f"fewer than {min_cells} cells"))
-        part = part[enough]
+        part = part[_usable_samples(part.obs, design, contrast, min_cells, patient_key, name, left_out)]
         try:
-            check_replicates(part.obs, contrast, patient_key, paired, where=f" for {name}")
-            check_contrast(part.obs, design, contrast)
-            model_matrix(part.obs, design)
+            _check_type(part.obs, design, contrast, patient_key, name)
         except (DataError, DesignError) as error:
             errors.append(error)
             left_out.append((name, "type", 1, str(error)))
             continue
-        counts = part.layers[keys.COUNTS]
-        rare = counts.mean(axis=0) < min_count
-        ambient = ~rare & (counts.sum(axis=0) / counts.sum() < max_ambient * total / total.sum())
-        left_out.append((name, "genes", rare.sum(), f"mean count below {min_count:g}"))
-        left_out.append((name, "genes", ambient.sum(), "explained by ambient RNA"))
-        kept = ~rare & ~ambient
-        table = pd.DataFrame(counts[:, kept].astype(int), part.obs_names, part.var_names[kept])
+        genes = _genes_to_test(part.layers[keys.COUNTS], total, min_count, max_ambient, name, left_out)
+        table = pd.DataFrame(
+            part.layers[keys.COUNTS][:, genes].astype(int), part.obs_names, part.var_names[genes]
+        )
         jobs[name] = (table, part.obs, design, contrast)
     if not jobs:
         raise (
             errors[0] if errors else DesignError(f"obs[{groupby!r}] names no group but {keys.UNASSIGNED!r}.")
         )
-    fitted = fit_deseq2_each(jobs)
-    for name, result in fitted.items():
-        result.insert(0, groupby, name)
-    results = pd.concat([result.sort_values("pvalue") for result in fitted.values()], ignore_index=True)
-    factor, level, reference = contrast
-    sides = {name: obs[factor].astype(str).value_counts() for name, (_, obs, _, _) in jobs.items()}
-    results.attrs = {
-        "samples": [
-            {groupby: name} | {side: int(n[str(side)]) for side in (level, reference)}
-            for name, n in sides.items()
-        ],
-        "left_out": [
-            dict(zip((groupby, "what", "n", "why"), row, strict=True)) for row in left_out if row[2]
-        ],
-    }
-    return results
+    if errors:
+        types = ", ".join(name for name, what, *_ in left_out if what == "type")
+        warnings.warn(f"Not tested: {types}. {errors[0]}", PmLabWarning, stacklevel=2)
+    return _together(fit_deseq2_each(jobs), jobs, groupby, contrast, left_out)
 
 
-def _samples(cells, design, contrast, groupby, patient_key, paired) -> ad.AnnData:
+def _contrast_as_text(contrast):
+    if isinstance(contrast, str) or len(contrast) != 3:
+        return contrast  # check_contrast says what is wrong with it
+    return (contrast[0], *map(level_name, contrast[1:]))
+
+
+def _samples(cells, design, contrast, groupby, patient_key) -> ad.AnnData:
     """Pseudobulk of the samples that the contrast speaks of, after the checks that need the cells."""
     checks.obs_column(cells, patient_key, argument="patient_key")
     checks.obs_column(cells, groupby, argument="groupby")
     check_contrast(cells.obs, design, contrast)
-    if patient_key == contrast[0]:
+    factor, *levels = contrast
+    if patient_key == factor:
         raise DesignError(
             f"patient_key={patient_key!r} is the condition itself: each side would be one pooled sample, and "
             "nothing would say how much people differ. Pass the column of patients; without one, show effect "
             "sizes (pseudobulk) and no p-values."
         )
-    n_patients = cells.obs[patient_key].nunique()
-    if n_patients > 0.5 * cells.n_obs:
-        raise DesignError(
-            f"obs[{patient_key!r}] has {n_patients:,} values for {cells.n_obs:,} cells: it names cells, not "
-            "patients. Cells of one patient are not independent; pass the column of patients as patient_key."
-        )
-    factor, level, reference = contrast
-    cells = cells[cells.obs[factor].astype(str).isin([str(level), str(reference)])]
-    sides = cells.obs[[patient_key, factor]].drop_duplicates()
-    check_replicates(sides, contrast, patient_key, paired)
-    check_batch(cells.obs, factor)
+    check_patients(cells.obs, patient_key)
+    checks.unique_names(cells)
+    counts = checks.counts(cells)
+    obs = with_categories(cells.obs, design, patient_key, factor, groupby)
+    in_contrast = obs[factor].isin(levels).to_numpy()
+    obs, counts = obs[in_contrast], counts if in_contrast.all() else counts[in_contrast]
+    paired = patient_key in design_variables(design)
+    check_replicates(obs[[patient_key, factor]].drop_duplicates(), contrast, patient_key, paired)
+    check_batch(obs, factor, patient_key)
+    cells = ad.AnnData(counts, obs=obs, var=cells.var[[]])
     samples = pseudobulk(cells, groupby, patient_key, condition=factor if paired else None)
     varying = [name for name in design_variables(design) if name not in samples.obs]
     if varying:
@@ -209,10 +208,51 @@ def _samples(cells, design, contrast, groupby, patient_key, paired) -> ad.AnnDat
     return samples
 
 
-def _enough_cells(obs: pd.DataFrame, contrast, min_cells: int, patient_key: str, paired: bool) -> np.ndarray:
+def _usable_samples(obs, design, contrast, min_cells, patient_key, name, left_out) -> np.ndarray:
     """Samples with enough cells; in a paired design those of patients who have both sides."""
     enough = (obs[keys.N_CELLS] >= min_cells).to_numpy()
-    if paired:
-        sides = obs[enough].groupby(patient_key, observed=True)[contrast[0]].nunique()
-        enough &= obs[patient_key].isin(sides.index[sides == 2]).to_numpy()
-    return enough
+    left_out.append((name, "samples", (~enough).sum(), f"fewer than {min_cells} cells"))
+    if patient_key not in design_variables(design):
+        return enough
+    sides = obs[enough].groupby(patient_key, observed=True)[contrast[0]].nunique()
+    both = enough & obs[patient_key].isin(sides.index[sides == 2]).to_numpy()
+    left_out.append((name, "samples", (enough & ~both).sum(), "the other side of the pair is missing"))
+    return both
+
+
+def _check_type(obs: pd.DataFrame, design, contrast, patient_key: str, name: str) -> None:
+    """Refuse a type whose remaining samples cannot answer the question."""
+    check_replicates(
+        obs, contrast, patient_key, patient_key in design_variables(design), where=f" for {name}"
+    )
+    check_contrast(obs, design, contrast)
+    model_matrix(obs, design, contrast[0])
+
+
+def _genes_to_test(
+    counts: np.ndarray, total: np.ndarray, min_count, max_ambient, name, left_out
+) -> np.ndarray:
+    rare = counts.mean(axis=0) < min_count
+    ambient = ~rare & (counts.sum(axis=0) / counts.sum() < max_ambient * total / total.sum())
+    left_out.append((name, "genes", rare.sum(), f"mean count below {min_count:g}"))
+    left_out.append((name, "genes", ambient.sum(), "explained by ambient RNA"))
+    return ~rare & ~ambient
+
+
+def _together(fitted: dict[str, pd.DataFrame], jobs: dict, groupby: str, contrast, left_out) -> pd.DataFrame:
+    """One table of all types, and in its attrs who was tested, what was left out and what DESeq2 said."""
+    said, counted = [], []
+    for name, result in fitted.items():
+        said += [{groupby: name, "warning": text} for text in result.attrs.pop("warnings", [])]
+        result.insert(0, groupby, name)
+        sides = jobs[name][1][contrast[0]].value_counts()
+        counted.append({groupby: name} | {side: int(sides[side]) for side in contrast[1:]})
+    results = pd.concat([result.sort_values("pvalue") for result in fitted.values()], ignore_index=True)
+    results.attrs = {
+        "samples": counted,
+        "left_out": [
+            {groupby: name, "what": what, "n": int(n), "why": why} for name, what, n, why in left_out if n
+        ],
+        "warnings": said,
+    }
+    return results

@@ -49,6 +49,8 @@ def test_named_reference():
     table = composition(make_cells([1.2, 0, 0, 0, 0]), "response", reference="E").set_index("cell_type")
     assert table.attrs["reference"] == ["E"]
     assert np.isnan(table.loc["E", "pvalue"]) and table.loc["A", "padj"] < 0.05
+    both = composition(make_cells([1.2, 0, 0, 0, 0]), "response", reference=["D", "E"])
+    assert both.attrs["reference"] == ["D", "E"] and both["padj"].notna().all()
     with pytest.raises(DataError, match="none of the cell types"):
         composition(make_cells([0, 0, 0, 0, 0]), "response", reference="Z")
 
@@ -104,3 +106,17 @@ def test_missing_labels_are_counted():
     cells.obs.loc[cells.obs_names[:7], "cell_type"] = np.nan
     with pytest.raises(DataError, match="7"):
         composition(cells, "response")
+
+
+def test_cells_named_as_patients_are_refused():
+    cells = make_cells([0, 0, 0, 0, 0])
+    cells.obs["cell"] = cells.obs_names
+    with pytest.raises(DesignError, match="names cells, not patients"):
+        composition(cells, "response", patient_key="cell")
+
+
+def test_conditions_written_as_numbers():
+    cells = make_cells([1, 0, 0, 0, 0])
+    by_name = composition(cells, "response")
+    cells.obs["response"] = (cells.obs["response"] == "yes").astype(float)
+    assert np.allclose(composition(cells, "response", contrast=(1, 0))["stat"], by_name["stat"])

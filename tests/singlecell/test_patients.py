@@ -181,10 +181,30 @@ def test_too_few_cells_everywhere_is_an_error_not_an_empty_table():
         differential_expression(make_cells(), "~ response", CONTRAST, min_cells=1000)
 
 
-def test_patients_named_by_numbers():
-    cells = make_cells()
+def test_patients_and_conditions_named_by_numbers_are_categories():
+    cells = make_cells(paired=True)
+    by_name = differential_expression(cells, "~ patient + response", CONTRAST)
     cells.obs["patient"] = cells.obs["patient"].str[1:].astype(int)
-    assert len(differential_expression(cells, "~ response", CONTRAST))
+    cells.obs["response"] = (cells.obs["response"] == "yes").astype(float)
+    by_number = differential_expression(cells, "~ patient + response", ("response", 1, 0))
+    assert np.allclose(by_number["stat"], by_name["stat"], equal_nan=True)
+
+
+def test_half_a_pair_is_left_out_with_its_reason():
+    cells = make_cells(paired=True)
+    half = ((cells.obs["patient"] == "p00") & (cells.obs["response"] == "yes")).to_numpy()
+    result = differential_expression(cells[~half].copy(), "~ patient + response", CONTRAST, min_cells=3)
+    assert {row["why"] for row in result.attrs["left_out"] if row["what"] == "samples"} == {
+        "the other side of the pair is missing"
+    }
+
+
+def test_a_type_that_cannot_be_tested_is_warned_of():
+    cells = make_cells()
+    gone = ((cells.obs["response"] == "yes") & (cells.obs["cell_type"] == "B")).to_numpy()
+    with pytest.warns(PmLabWarning, match="Not tested: B"):
+        result = differential_expression(cells[~gone].copy(), "~ response", CONTRAST)
+    assert set(result["cell_type"]) == {"T"}
 
 
 def test_works_from_the_package_name():
