@@ -183,9 +183,8 @@ def check_replicates(
         )
 
 
-BATCH_WORDS = {"batch", "run", "plate", "lane", "site", "centre", "center", "library", "chip", "pool"} | {
-    *("flowcell", "hospital", "dataset", "technician", "capture"),
-}
+BATCH_WORDS = {"batch", "run", "plate", "lane", "site", "centre", "center", "library", "chip", "pool"}
+BATCH_WORDS |= {"flowcell", "hospital", "dataset", "technician", "capture"}
 
 
 def _names_a_batch(column: str) -> bool:

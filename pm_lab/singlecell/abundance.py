@@ -140,7 +140,7 @@ def _count(obs: pd.DataFrame, patient_key: str, groupby: str, min_cells: int) ->
 def _reference(
     log_counts: pd.DataFrame, in_level: np.ndarray, reference: str | list[str] | None
 ) -> np.ndarray:
-    """Mask over types: the one named, or the shortest half of the group differences."""
+    """Mask over types: those named, or the shortest half of the group differences."""
     types = log_counts.columns
     if reference is not None:
         named = [reference] if isinstance(reference, str) else list(reference)

@@ -232,6 +232,7 @@ def _check_type(obs: pd.DataFrame, design, contrast, patient_key: str, name: str
 def _genes_to_test(
     counts: np.ndarray, total: np.ndarray, min_count, max_ambient, name, left_out
 ) -> np.ndarray:
+    """Mask over genes: common enough, and more than ambient RNA explains."""
     rare = counts.mean(axis=0) < min_count
     ambient = ~rare & (counts.sum(axis=0) / counts.sum() < max_ambient * total / total.sum())
     left_out.append((name, "genes", rare.sum(), f"mean count below {min_count:g}"))
