@@ -7,16 +7,25 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pm_lab import __version__
 from pm_lab.errors import DataError, PmLabError
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if all went well, 1 if something is broken, 2 for a call that makes no sense."""
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.command(arguments)
+        code = arguments.command(arguments)
+        sys.stdout.flush()  # a closed pipe is noticed here, not while Python ends
+        return code
+    except BrokenPipeError:  # whoever read the output has stopped, as in `pm-lab data list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell reports a program that a closed pipe ended
     except PmLabError as error:
         print(f"pm-lab: {error}", file=sys.stderr)
         return 1
@@ -131,6 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
     notebook: Path = arguments.notebook
     if not notebook.is_file():
         raise DataError(f"there is no notebook {notebook}.")
+    if notebook.suffix != ".ipynb":
+        raise DataError(f"{notebook} is no notebook: its name does not end in .ipynb.")
     output = arguments.output or _free_name(notebook)
     if output.suffix != ".ipynb":
         raise DataError(f"{output}: the output is a notebook too, so its name must end in .ipynb.")
@@ -139,8 +150,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise DataError(f"there is no folder {output.parent} to write the output into.")
     parameters = {name: _value(text) for name, text in arguments.parameter}
-    _check_parameters(notebook, parameters)
-    return _execute(notebook, output, parameters)
+    content = _read_notebook(notebook)
+    _check_parameters(notebook, content, set(parameters))
+    return _execute(notebook, output, parameters, _kernel(content))
 
 
 def _free_name(notebook: Path) -> Path:
@@ -162,24 +174,53 @@ def _value(text: str):
         return text
 
 
-def _check_parameters(notebook: Path, parameters: dict) -> None:
-    import papermill
-
-    if not parameters:
-        return
-    try:
-        known = set(papermill.inspect_notebook(str(notebook)))
-    except Exception as error:
-        raise DataError(f"{notebook} cannot be read as a notebook: {error}") from error
-    unknown = sorted(set(parameters) - known)
-    if unknown:
+def _check_parameters(notebook: Path, content: NotebookNode, names: set[str]) -> None:
+    tagged = [cell for cell in content.cells if "parameters" in cell.metadata.get("tags", ())]
+    known = _assigned(tagged[0].source, notebook) if names and tagged else set()
+    if unknown := sorted(names - known):
         raise DataError(
             f"{notebook.name} has no parameter {', '.join(unknown)}. "
             f"It has: {', '.join(sorted(known)) or 'none (no cell is tagged parameters)'}."
         )
 
 
-def _execute(notebook: Path, output: Path, parameters: dict) -> int:
+def _read_notebook(notebook: Path) -> NotebookNode:
+    import nbformat
+
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except Exception as error:
+        raise DataError(f"{notebook} cannot be read as a notebook: {error}") from error
+
+
+def _assigned(source: str, notebook: Path) -> set[str]:
+    """The variables that a cell assigns at its top level."""
+    import ast
+
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise DataError(f"{notebook}: the parameters cell is not plain Python: {error}") from error
+    targets = [
+        target
+        for statement in statements
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+    ]
+    names = [name for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}  # n[0] = 1 assigns no n
+
+
+def _kernel(content: NotebookNode) -> dict[str, str]:
+    """The kernel and the language that a notebook names; Python where it names none."""
+    kernel, language = (content.metadata.get(key, {}) for key in ("kernelspec", "language_info"))
+    return {
+        "kernel_name": kernel.get("name") or "python3",
+        "language": language.get("name") or kernel.get("language") or "python",
+    }
+
+
+def _execute(notebook: Path, output: Path, parameters: dict, kernel: dict[str, str]) -> int:
     """Execute into an unfinished file and rename it at the end, however the notebook ended."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -190,6 +231,7 @@ def _execute(notebook: Path, output: Path, parameters: dict) -> int:
             str(notebook),
             str(unfinished),
             parameters=parameters,
+            **kernel,
             progress_bar=os.environ.get("PM_LAB_PROGRESS") != "0",
             cwd=str(notebook.resolve().parent),  # as JupyterLab does
         )

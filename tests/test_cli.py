@@ -1,6 +1,7 @@
 """The command line and the doctor, called as a user calls them."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import namedtuple
@@ -75,6 +76,20 @@ def test_doctor_exits_with_0_when_nothing_needed_is_broken(fit, capsys):
         "data offline",
     ):
         assert check in printed
+
+
+def test_doctor_in_a_process_of_its_own(tmp_path):
+    """On this installation as it is, and with the record of an old numpy found before the real one."""
+    command = [sys.executable, "-m", "pm_lab.cli", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    record = tmp_path / "old" / "numpy-0.1.dist-info" / "METADATA"
+    record.parent.mkdir(parents=True)
+    record.write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n")
+    old = {**os.environ, "PYTHONPATH": str(tmp_path / "old")}
+    done = subprocess.run(command, capture_output=True, text=True, env=old)
+    assert done.returncode == 1
+    assert "numpy is 0.1" in done.stdout
 
 
 def test_doctor_exits_with_1_and_says_how_to_mend(fit, monkeypatch, capsys):
@@ -222,6 +237,16 @@ def test_data_list_names_every_set(capsys):
     assert "kang2018 " in printed and "to fetch" in printed and "bundled" in printed
 
 
+def test_a_reader_that_stops_reading_is_no_error():
+    """As in `pm-lab data list | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pm_lab.cli", "data", "list"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_data_fetch(capsys):
     assert main(["data", "fetch", "gse7390"]) == 0
     assert "bundled" in capsys.readouterr().out
@@ -286,6 +311,18 @@ def test_run_writes_a_copy_with_the_parameters(notebook, tmp_path, capsys):
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
+def test_run_takes_a_notebook_that_names_no_kernel_for_python(notebook, tmp_path, capsys):
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata.clear()
+    content.cells[1].source = "n: int = 5\nlabel, rest = 'a', [1]\nrest[0] = other = 2"
+    nbformat.write(content, notebook)
+    assert main(["run", str(notebook), "-p", "m", "4"]) == 1
+    assert "has no parameter m. It has: label, n, other, rest." in capsys.readouterr().err
+    assert main(["run", str(notebook), "-p", "n", "4"]) == 0
+    assert printed_by(tmp_path / "division-run.ipynb") == "a 2.5 int\n"
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
 def test_run_names_notebook_and_cell_that_fail(notebook, tmp_path, capsys):
     (tmp_path / "division-run.ipynb").write_text("kept")
     assert main(["run", str(notebook), "-p", "n", "0"]) == 1
@@ -310,12 +347,20 @@ def test_run_refuses_to_overwrite_the_source(notebook, tmp_path, capsys):
         (["course/division.ipynb", "-p", "m", "4"], "has no parameter m. It has: label, n"),
         (["course/division.ipynb", "-o", "page.html"], "must end in .ipynb"),
         (["course/division.ipynb", "-o", "absent/page.ipynb"], "no folder absent"),
-        (["course/broken.ipynb"], "broken.ipynb could not be executed"),
+        (["course/README.md"], "README.md is no notebook"),
+        (["course/README.md", "-p", "n", "4"], "README.md is no notebook"),
+        (["course/magic.ipynb", "-p", "n", "4"], "the parameters cell is not plain Python"),
+        (["course/broken.ipynb"], "broken.ipynb cannot be read"),
         (["course/broken.ipynb", "-p", "n", "4"], "broken.ipynb cannot be read"),
     ],
 )
 def test_run_refuses_what_cannot_be_run(notebook, tmp_path, capsys, call, said):
     (notebook.parent / "broken.ipynb").write_text("{not json")
+    (notebook.parent / "README.md").write_text("# Not a notebook")
+    magic = notebook.read_text().replace("n = 5", "%time n = 5")
+    (notebook.parent / "magic.ipynb").write_text(magic)
     assert main(["run", *call]) == 1
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1, "no warning of another package beside it"
     assert list(tmp_path.glob("*.ipynb")) == []

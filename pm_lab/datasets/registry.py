@@ -82,9 +82,11 @@ def registered() -> dict[str, DataSet]:
 
 def find(name: str) -> DataSet:
     """The registered data set of this name, or a :class:`DataError` with the nearest names."""
+    if not isinstance(name, str):
+        raise DataError(f"a data set is named by one text, such as 'kang2018', not by {name!r}.")
     sets = registered()
     if name in sets:
         return sets[name]
-    near = " or ".join(map(repr, get_close_matches(str(name), sets, n=3)))
+    near = " or ".join(map(repr, get_close_matches(name, sets, n=3)))
     hint = f"Did you mean {near}?" if near else "pm.datasets.available() lists all."
     raise DataError(f"no data set is registered as {name!r}. {hint}")

@@ -90,6 +90,13 @@ def test_an_unknown_name_names_the_nearest():
         pm.datasets.citation("qqq")
 
 
+@pytest.mark.parametrize("call", ["load", "fetch", "verify", "citation"])
+@pytest.mark.parametrize("name", [["kang2018"], None, 3], ids=str)
+def test_a_name_that_is_no_text_is_refused(call, name):
+    with pytest.raises(DataError, match=f"one text.*not by {re.escape(repr(name))}"):
+        getattr(pm.datasets, call)(name)
+
+
 @pytest.mark.parametrize("name", sorted(set(SETS) - set(READERS)))
 def test_a_set_without_a_reader_says_so_and_names_its_files(name):
     with pytest.raises(ReaderMissing, match="no reader") as caught:
