@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 BLOCK = 10_000_000  # values looked at together, so that a check of a large matrix needs little memory
+LARGEST_LOG = 20  # e^20 is 500 million: no log1p of normalised counts comes near
 
 
 def counts(adata: AnnData, layer: str | None = None):
@@ -32,7 +33,7 @@ def counts(adata: AnnData, layer: str | None = None):
     Raises
     ------
     DataError
-        When it holds NaN, negative values or fractions.
+        When there are no cells or no genes, or when it holds NaN, infinite or negative values or fractions.
 
     Examples
     --------
@@ -41,17 +42,21 @@ def counts(adata: AnnData, layer: str | None = None):
     >>> checks.counts(anndata.AnnData(np.array([[0.0, 3.0], [1.0, 2.0]]))).sum()
     np.float64(6.0)
     """
+    _not_empty(adata)
     where, matrix = _find_counts(adata, layer)
-    n_nan = n_negative = n_fraction = 0
+    n_infinite = n_negative = n_fraction = 0
     largest = 0.0
     for block in _blocks(matrix, where):
-        n_nan += int((block != block).sum())
+        n_infinite += _not_finite(block)
         n_negative += int((block < 0).sum())
         if block.dtype.kind == "f":
-            n_fraction += int((block != block.round()).sum())  # NaN too, but that is reported first
+            n_fraction += int((block != block.round()).sum())  # NaN too, but they are reported first
         largest = max(largest, float(block.max()))
-    if n_nan:
-        raise DataError(f"{where} holds {n_nan:,} NaN; counts are needed. Find where they came from: {_MEND}")
+    if n_infinite:
+        raise DataError(
+            f"{where} holds {n_infinite:,} NaN or infinite values; counts are needed. "
+            f"Find where they came from: {_MEND}"
+        )
     if n_negative:
         raise DataError(
             f"{where} holds {n_negative:,} negative values: scaled, centred or batch-corrected data. {_MEND}"
@@ -92,13 +97,77 @@ def _blocks(matrix, where: str) -> Iterator[np.ndarray]:
             f"{where} is a {type(matrix).__name__} and not a numeric matrix in memory. "
             "Read it with anndata.read_h5ad, or call .to_memory() first."
         )
-    values = values.reshape(-1)
-    for start in range(0, values.size, BLOCK):
-        yield values[start : start + BLOCK]
+    step = max(1, BLOCK // max(1, values[:1].size))  # rows of a dense matrix: flattened, it might be copied
+    for start in range(0, len(values), step):
+        yield values[start : start + step]
+
+
+def _not_finite(block: np.ndarray) -> int:
+    import numpy as np
+
+    # NaN and infinity show in the extremes, which need no temporary array.
+    if block.dtype.kind != "f" or (np.isfinite(block.max()) and np.isfinite(block.min())):
+        return 0
+    return int((~np.isfinite(block)).sum())
+
+
+def _not_empty(adata: AnnData) -> None:
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise DataError(
+            f"the AnnData is empty: {adata.n_obs:,} observations × {adata.n_vars:,} genes. "
+            "Look at the step before: a filter may have kept none."
+        )
+
+
+def log_normalised(adata: AnnData):
+    """Return ``X``, or say why it cannot be log1p of normalised counts.
+
+    Returns
+    -------
+    numpy.ndarray or scipy sparse matrix
+        ``X`` itself, not a copy. Every stored value was looked at.
+
+    Raises
+    ------
+    DataError
+        When ``X`` is absent, empty or not in memory, when it holds NaN, infinite or negative values, only
+        whole numbers (counts, also cut ones), or a value of 20 or more (not logged).
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> from pm_lab import checks
+    >>> checks.log_normalised(anndata.AnnData(np.log1p(np.array([[0.0, 3.0], [1.0, 2.0]])))).shape
+    (2, 2)
+    """
+    matrix = adata.X
+    if matrix is None:
+        raise DataError(f"there is no X; log-normalised values are needed. {_PROCESS}")
+    _not_empty(adata)
+    n_infinite, smallest, largest, whole = 0, 0.0, 0.0, True
+    for block in _blocks(matrix, "X"):
+        n_infinite += _not_finite(block)
+        smallest, largest = min(smallest, float(block.min())), max(largest, float(block.max()))
+        whole = whole and (block.dtype.kind != "f" or bool((block == block.round()).all()))
+    what = ""
+    if n_infinite:
+        what = f"holds {n_infinite:,} NaN or infinite values"
+    elif smallest < 0:
+        what = f"holds negative values (down to {smallest:.4g}): scaled, centred or batch-corrected data"
+    elif whole:
+        what = f"holds whole numbers only (up to {largest:.4g}), as raw counts do"
+    elif largest >= LARGEST_LOG:
+        what = f"goes up to {largest:.4g}, so no logarithm was taken"
+    if what:
+        raise DataError(f"X {what}; it is not log-normalised. {_PROCESS}")
+    return matrix
+
+
+_PROCESS = 'Run pm.singlecell.process(cells): it makes X anew from the counts, best kept in layers["counts"].'
 
 
 def _kind_of_fractions(largest: float) -> str:
-    if largest < 20:
+    if largest < LARGEST_LOG:
         return "it looks log-normalised"
     return (
         "it looks normalised (CPM, TPM or the like); if these are estimated counts (salmon, RSEM), round them"
@@ -153,6 +222,30 @@ def obs_column(adata: AnnData, key: str, argument: str = "key") -> pd.Series:
             f"({_first(column.index[missing])}). Fill it in, or drop those rows first."
         )
     return column
+
+
+def keep(adata: AnnData) -> pd.Series:
+    """Return ``obs["keep"]`` as bool, or raise DataError when it is something else.
+
+    Text is refused and not read: after a CSV file, "False" would count as true.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd
+    >>> from pm_lab import checks
+    >>> obs = pd.DataFrame({"keep": [True, False]}, index=["c1", "c2"])
+    >>> int(checks.keep(anndata.AnnData(np.eye(2), obs=obs)).sum())
+    1
+    """
+    from pandas.api.types import is_bool_dtype
+
+    column = obs_column(adata, keys.KEEP)
+    if not is_bool_dtype(column.dtype):
+        raise DataError(
+            f"obs[{keys.KEEP!r}] holds {column.dtype} ({_first(column.astype(str).unique())}), not booleans. "
+            f'Mend: cells.obs["{keys.KEEP}"] = cells.obs["{keys.KEEP}"].astype(str) == "True".'
+        )
+    return column.astype(bool)
 
 
 def symbols(adata: AnnData) -> None:

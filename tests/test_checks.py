@@ -48,7 +48,9 @@ def test_a_named_layer_is_the_one_looked_at():
         (np.log1p, "log-normalised"),
         (lambda x: x * 123.4, "normalised .CPM"),
         (lambda x: x - 2, "negative"),
-        (lambda x: np.where(x == 3, np.nan, x), "1 NaN"),
+        (lambda x: np.where(x == 3, np.nan, x), "1 NaN or infinite"),
+        (lambda x: np.where(x == 3, np.inf, x), "1 NaN or infinite"),
+        (lambda x: np.where(x == 3, -np.inf, x), "1 NaN or infinite"),
     ],
 )
 def test_what_is_not_counts_is_told_apart_and_mended(kind, change, message):
@@ -61,7 +63,7 @@ def test_what_is_not_counts_is_told_apart_and_mended(kind, change, message):
 @given(
     X=arrays.arrays(np.float32, (4, 5), elements=st.integers(0, 2**20)),
     place=st.tuples(st.integers(0, 3), st.integers(0, 4)),
-    wrong=st.sampled_from([0.5, -1.0, np.nan]),
+    wrong=st.sampled_from([0.5, -1.0, np.nan, np.inf]),
 )
 def test_one_wrong_value_anywhere_is_found(X, place, wrong):
     assert checks.counts(adata(X)) is not None
@@ -77,6 +79,80 @@ def test_counts_that_are_absent_or_not_in_memory():
         checks.counts(ad.AnnData(obs=pd.DataFrame(index=["a"]), var=pd.DataFrame(index=["g"])))
     with pytest.raises(DataError, match="not a numeric matrix"):
         checks.counts(ad.AnnData(np.array([["a"]], dtype=object)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+@pytest.mark.parametrize("check", [checks.counts, checks.log_normalised])
+def test_an_empty_matrix_is_refused(check, shape):
+    for kind in (np.asarray, sparse.csr_matrix):
+        with pytest.raises(DataError, match=f"empty: {shape[0]} observations × {shape[1]} genes"):
+            check(adata(kind(np.zeros(shape, dtype=np.float32))))
+
+
+KINDS = [np.asarray, np.asfortranarray, sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_log_normalised_values_are_returned_as_they_are(kind):
+    data = adata(kind(np.log1p(COUNTS)))
+    assert checks.log_normalised(data) is data.X
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (COUNTS, r"whole numbers only \(up to 7\)"),
+        (np.clip(COUNTS * 9, 0, 15), r"whole numbers only \(up to 15\)"),
+        (COUNTS.astype(int), "whole numbers only"),
+        (np.log1p(COUNTS) - np.log1p(COUNTS).mean(axis=0), "negative values .*centred"),
+        (COUNTS / 6 * 1e4, "up to 1.167e.04, so no logarithm"),
+        (np.where(COUNTS == 3, np.nan, np.log1p(COUNTS)), "1 NaN or infinite"),
+        (np.where(COUNTS == 3, np.inf, np.log1p(COUNTS)), "1 NaN or infinite"),
+    ],
+)
+def test_what_is_not_log_normalised_is_told_apart_and_mended(kind, X, message):
+    with pytest.raises(DataError, match=message) as error:
+        checks.log_normalised(adata(kind(X)))
+    assert "not log-normalised" in str(error.value)
+    assert "process(cells)" in str(error.value)
+
+
+def test_each_block_is_looked_at(monkeypatch):
+    monkeypatch.setattr(checks, "BLOCK", 2)
+    X = np.log1p(np.arange(1.0, 13.0).reshape(4, 3))
+    for place in np.ndindex(4, 3):
+        wrong = X.copy()
+        wrong[place] = -1.0
+        for matrix in (wrong, np.asfortranarray(wrong), sparse.csc_matrix(wrong)):
+            with pytest.raises(DataError, match="negative"):
+                checks.log_normalised(adata(matrix))
+
+
+def test_log_normalised_values_that_are_absent_or_in_a_file(tmp_path):
+    with pytest.raises(DataError, match="there is no X"):
+        checks.log_normalised(ad.AnnData(obs=pd.DataFrame(index=["a"]), var=pd.DataFrame(index=["g"])))
+    for kind in (np.asarray, sparse.csr_matrix):
+        adata(kind(np.log1p(COUNTS))).write_h5ad(tmp_path / "cells.h5ad")
+        backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+        with pytest.raises(DataError, match=r"not a numeric matrix in memory.*to_memory"):
+            checks.log_normalised(backed)
+        checks.log_normalised(backed.to_memory())
+        backed.file.close()
+
+
+def test_keep_that_came_back_as_text_is_refused():
+    data = adata(COUNTS)
+    data.obs["keep"] = [True, False]
+    assert checks.keep(data).tolist() == [True, False]
+    data.obs["keep"] = pd.array([True, False], dtype="boolean")
+    assert checks.keep(data).tolist() == [True, False]
+    for text in (["True", "False"], pd.Categorical(["True", "False"])):
+        data.obs["keep"] = text
+        with pytest.raises(DataError, match=r"keep.*True, False.*not booleans.*== .True."):
+            checks.keep(data)
+    data.obs["keep"] = data.obs["keep"].astype(str) == "True"  # as the message says
+    assert checks.keep(data).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(("axis", "what"), [("obs_names", "obs"), ("var_names", "var")])
