@@ -81,7 +81,7 @@ def plot_quality(cells: AnnData, patient_key: str = "patient") -> Figure:
             ax.set_yscale("log")
             _round_log_ticks(ax.yaxis)
     axes[0].set_title("Quality of cells by patient; orange bars are the limits")
-    _scatter_of_quality(axes[-1], cells.obs)
+    _scatter_of_quality(axes[-1], cells.obs, checks.keep(cells))
     return figure
 
 
@@ -98,8 +98,7 @@ def _violins(ax, samples: list[pd.Series]) -> None:
     bodies["cmedians"].set_color("black")
 
 
-def _scatter_of_quality(ax, obs: pd.DataFrame) -> None:
-    keep = obs[keys.KEEP].astype(bool)
+def _scatter_of_quality(ax, obs: pd.DataFrame, keep: pd.Series) -> None:
     for rows, colour, label in (
         (keep, "#0072B2", f"kept ({keep.sum():,})"),
         (~keep, "#E69F00", f"dropped ({(~keep).sum():,})"),

@@ -80,7 +80,7 @@ def quality_control(
     Raises
     ------
     DataError
-        No counts, a name twice, no patient column, patients missing.
+        No counts, no cells, a name twice, no patient column, patients missing.
 
     Warns
     -----
@@ -105,7 +105,7 @@ def quality_control(
         cells = cells.copy()
     metrics = _metrics(cells, counts, mt_prefix)
     limits = _limits(metrics, patient, n_mads)
-    reasons = _outliers(metrics, limits.loc[patient].set_axis(cells.obs_names))
+    reasons = _outliers(metrics, limits.iloc[limits.index.get_indexer(patient)].set_axis(cells.obs_names))
 
     threshold = np.nan
     score = np.full(cells.n_obs, np.nan)
@@ -142,7 +142,7 @@ def quality_control(
 def _metrics(cells: AnnData, counts, mt_prefix: str) -> pd.DataFrame:
     """Counts, genes and mitochondrial percentage of each cell, under scanpy's names."""
     total = np.asarray(counts.sum(axis=1)).ravel().astype(float)
-    seen = counts.getnnz(axis=1) if sparse.issparse(counts) else np.count_nonzero(counts, axis=1)
+    seen = _n_detected(counts)
     mitochondrial = cells.var_names.str.startswith(mt_prefix)
     percent = np.full(len(total), np.nan)
     if mitochondrial.any():
@@ -158,6 +158,17 @@ def _metrics(cells: AnnData, counts, mt_prefix: str) -> pd.DataFrame:
     return pd.DataFrame(
         {"total_counts": total, "n_genes_by_counts": seen, "pct_counts_mt": percent}, index=cells.obs_names
     )
+
+
+def _n_detected(counts) -> np.ndarray:
+    """Genes with a count in each cell. Zeros may be stored in a sparse matrix and are none."""
+    if not sparse.issparse(counts):
+        return np.count_nonzero(counts, axis=1)
+    if counts.format == "csr" and counts.data.all():
+        return np.diff(counts.indptr).astype(int)
+    make = sparse.csc_array if counts.format == "csc" else sparse.csr_array
+    seen = make(((counts.data != 0).astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)
+    return (seen @ np.ones(counts.shape[1], dtype=np.float32)).astype(int)
 
 
 def _limits(metrics: pd.DataFrame, patient: pd.Series, n_mads: float) -> pd.DataFrame:

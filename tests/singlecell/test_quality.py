@@ -53,6 +53,44 @@ def test_metrics_equal_scanpys(cells):
     np.testing.assert_allclose(ours, cells.obs[ours.columns], rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_array, sparse.csc_matrix, np.asarray])
+def test_the_kind_of_matrix_does_not_matter(cells, kind):
+    few = cells[:300].copy()
+    other = few.copy()
+    del other.layers["counts"]
+    other.X = np.asarray(few.X.toarray()) if kind is np.asarray else kind(few.X)
+    reference = pm.singlecell.quality_control(few)
+    pd.testing.assert_frame_equal(pm.singlecell.quality_control(other), reference)
+    pd.testing.assert_frame_equal(other.obs, few.obs)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
+def test_a_stored_zero_is_no_detected_gene(cells, kind):
+    few = cells[:200].copy()
+    reference = few.copy()
+    pm.singlecell.quality_control(reference, doublets=False)
+    few.X = kind(few.X + sparse.csr_matrix(np.ones(few.shape)))
+    few.X.data -= 1  # every value is stored now
+    few.layers.clear()
+    assert few.X.nnz == few.n_obs * few.n_vars
+    pm.singlecell.quality_control(few, doublets=False)
+    pd.testing.assert_series_equal(few.obs["n_genes_by_counts"], reference.obs["n_genes_by_counts"])
+    assert few.obs["n_genes_by_counts"].max() < few.n_vars
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean", "int", "category"])
+def test_patients_that_are_not_text(cells, kind):
+    few = cells[:300].copy()
+    first = few.obs["patient"].cat.codes.to_numpy() % 2 == 0
+    few.obs["patient"] = np.where(first, "True", "False")
+    reference = pm.singlecell.quality_control(few, doublets=False, copy=True)[0]
+    few.obs["patient"] = pd.Series(first, few.obs_names).astype(kind)
+    table = pm.singlecell.quality_control(few, doublets=False)
+    assert table.index.astype(bool).tolist() == [False, True]
+    assert reference.index.tolist() == ["False", "True"]
+    np.testing.assert_array_equal(table.to_numpy(), reference.to_numpy())
+
+
 def made(totals_by_patient: dict[str, list[int]]) -> ad.AnnData:
     """Cells whose counts, all in the one gene that is not mitochondrial, are given."""
     totals = np.concatenate(list(totals_by_patient.values())).astype(np.float32)
@@ -159,6 +197,13 @@ def test_bad_input_is_refused(cells):
     nan.obs.loc[nan.obs_names[:3], "patient"] = np.nan
     with pytest.raises(DataError, match="missing for 3 of 150"):
         quality_control(nan)
+    with pytest.raises(DataError, match="empty: 0 observations"):
+        quality_control(few[:0].copy())
+    infinite = few.copy()
+    infinite.layers["counts"] = few.X.copy()
+    infinite.layers["counts"].data[5] = np.inf
+    with pytest.raises(DataError, match="1 NaN or infinite"):
+        quality_control(infinite)
     twice = few.copy()
     twice.var_names = ["A", *twice.var_names[1:-1], "A"]
     with pytest.raises(DataError, match="1 var names occur more than once"):
