@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,8 @@ def process(
     Raises
     ------
     DataError
-        No counts, a name twice, cells without counts, fewer cells than ``n_neighbors``, no such batch.
+        No counts, a name twice, cells without counts, fewer cells than ``n_neighbors``, no such batch,
+        a number out of range, ``obs["keep"]`` that is not bool. ``cells`` are then unchanged.
 
     Warns
     -----
@@ -81,6 +83,7 @@ def process(
     >>> cells.obsm["X_pca"].shape
     (600, 50)
     """
+    _check_numbers(n_top_genes, n_comps, n_neighbors, resolution)
     checks.unique_names(cells)
     counts = checks.counts(cells)
     batch = None if batch_key is None else _batch(cells, batch_key)
@@ -135,14 +138,27 @@ def _batch(cells: AnnData, batch_key: str) -> pd.Series:
     return batch
 
 
+def _check_numbers(n_top_genes: int, n_comps: int, n_neighbors: int, resolution: float) -> None:
+    for name, value in (("n_top_genes", n_top_genes), ("n_comps", n_comps), ("n_neighbors", n_neighbors)):
+        if not isinstance(value, Integral) or value < 2:
+            raise DataError(f"{name}={value!r}: a whole number of at least 2 is needed.")
+    if n_top_genes <= n_comps:
+        raise DataError(
+            f"n_top_genes={n_top_genes} variable genes have fewer principal components than "
+            f"n_comps={n_comps}. Raise n_top_genes or lower n_comps."
+        )
+    if not isinstance(resolution, Real) or not 0 < resolution < np.inf:
+        raise DataError(f"resolution={resolution!r}: a number above 0 is needed (1.0 is usual).")
+
+
 def _check_cells(cells: AnnData, counts, n_neighbors: int) -> None:
     empty = int((np.asarray(counts.sum(axis=1)).ravel() == 0).sum())
     if empty:
         raise DataError(f"{empty:,} cells have no counts at all. Run quality_control and drop what it marks.")
     if cells.n_obs <= max(n_neighbors, 2):
         raise DataError(f"{cells.n_obs} cells are too few for n_neighbors={n_neighbors}.")
-    if keys.KEEP in cells.obs and not cells.obs[keys.KEEP].all():
-        n_marked = int((~cells.obs[keys.KEEP].astype(bool)).sum())
+    n_marked = int((~checks.keep(cells)).sum()) if keys.KEEP in cells.obs else 0
+    if n_marked:
         warnings.warn(
             f"{n_marked:,} cells that quality control marked keep=False are still here and will form "
             'clusters. Drop them first: cells = cells[cells.obs["keep"]].copy()',
