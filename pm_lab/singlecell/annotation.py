@@ -52,7 +52,7 @@ def annotate(
     Raises
     ------
     DataError
-        Ensembl ids instead of symbols, raw counts instead of log values, no usable marker set.
+        Ensembl ids instead of symbols, a name twice, ``X`` not log-normalised, no usable marker set.
 
     Warns
     -----
@@ -68,12 +68,14 @@ def annotate(
     >>> "Fibroblast" in set(table["cell_type"])
     True
     """
+    checks.unique_names(cells)
     checks.symbols(cells)
     clusters = checks.obs_column(cells, groupby, argument="groupby")
+    X = checks.log_normalised(cells)
     if copy:
         cells = cells.copy()
     used = _usable(gene_sets.core("cell_type") if markers is None else markers, cells.var_names)
-    scores = _cluster_scores(cells, clusters.astype(str), used)
+    scores = _cluster_scores(X, cells.var_names, clusters.astype(str), used)
     table = _decide(scores, min_score, min_margin)
     table.insert(0, groupby, scores.index)
     table["n_cells"] = clusters.astype(str).value_counts()[scores.index].to_numpy()
@@ -116,16 +118,11 @@ def _usable(markers: Mapping[str, Sequence[str]], genes: pd.Index) -> dict[str, 
     }
 
 
-def _cluster_scores(cells: AnnData, clusters: pd.Series, markers: dict[str, list[str]]) -> pd.DataFrame:
+def _cluster_scores(X, names: pd.Index, clusters: pd.Series, markers: dict[str, list[str]]) -> pd.DataFrame:
     """Cluster × type: mean over cells and genes of clipped standardised expression."""
     genes = list(dict.fromkeys(gene for members in markers.values() for gene in members))
-    values = cells[:, genes].X
+    values = X[:, names.get_indexer(genes)]
     values = values.toarray() if hasattr(values, "toarray") else np.array(values)
-    if values.size and values.max() > 50:
-        raise DataError(
-            f"X goes up to {values.max():.0f}: annotate needs log-normalised values. "
-            "Run pm.singlecell.process first."
-        )
     spread = values.std(axis=0)
     z = np.clip((values - values.mean(axis=0)) / np.where(spread > 0, spread, 1), -3, 3)
     means = pd.DataFrame(z, columns=genes).groupby(clusters.to_numpy()).mean()

@@ -44,7 +44,8 @@ def rank_markers(cells: AnnData, groupby: str = "cluster") -> pd.DataFrame:
     Raises
     ------
     DataError
-        When ``X`` is not log-normalised, the column is missing or has NaN, or a group has one cell.
+        When ``X`` is not log-normalised, a name occurs twice, the column is missing or has NaN, or a
+        group has one cell.
 
     References
     ----------
@@ -58,8 +59,9 @@ def rank_markers(cells: AnnData, groupby: str = "cluster") -> pd.DataFrame:
     >>> pm.singlecell.rank_markers(cells).columns.tolist()[:3]
     ['group', 'gene', 'score']
     """
+    checks.unique_names(cells)
     groups = checks.obs_column(cells, groupby, argument="groupby").astype(str)
-    X = _log_normalised(cells)
+    X = _sorted_rows(checks.log_normalised(cells))
     sizes = groups.value_counts()
     if len(sizes) < 2:
         raise DataError(f"obs[{groupby!r}] has {len(sizes)} group: two at least are needed.")
@@ -75,21 +77,9 @@ def rank_markers(cells: AnnData, groupby: str = "cluster") -> pd.DataFrame:
     return tests.sort_values(["group", "score"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
-def _log_normalised(cells: AnnData) -> sparse.csr_matrix:
-    """X as sorted CSR, once it is plausible as log1p of normalised counts."""
-    X = sparse.csr_matrix(cells.X)
-    if not X.has_sorted_indices:
-        X = X.sorted_indices()
-    largest, smallest = (X.data.max(), X.data.min()) if X.nnz else (0.0, 0.0)
-    if not np.isfinite(X.data.sum(dtype=float)) or smallest < 0:
-        raise DataError(
-            "X has NaN or negative values; log-normalised values are needed. Run process(cells) first."
-        )
-    if largest > 20:
-        raise DataError(
-            f"X reaches {largest:.4g}, so it is not log-normalised (raw counts?). Run process(cells) first."
-        )
-    return X
+def _sorted_rows(X) -> sparse.csr_matrix:
+    X = sparse.csr_matrix(X)
+    return X if X.has_sorted_indices else X.sorted_indices()
 
 
 def _rank_sums(X: sparse.csr_matrix, groups: pd.Series, genes: pd.Index) -> pd.DataFrame:

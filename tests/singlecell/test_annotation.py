@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from pm_lab.errors import DataError, PmLabWarning
 from pm_lab.singlecell import annotate
@@ -56,11 +57,36 @@ def test_ensembl_ids_are_refused():
         annotate(cells)
 
 
-def test_raw_counts_are_refused():
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X: X * 100, "no logarithm"),
+        (lambda X: np.clip((X * 10).round(), 0, 15), "whole numbers only"),
+        (lambda X: X - X.mean(axis=0), "negative"),
+        (lambda X: np.where(X > 2.5, np.nan, X), "NaN or infinite"),
+    ],
+)
+def test_what_is_not_log_normalised_is_refused(change, message):
     cells = make_cells()
-    cells.X = cells.X * 100
-    with pytest.raises(DataError, match="log-normalised"):
+    cells.X = change(cells.X)
+    with pytest.raises(DataError, match=message):
         annotate(cells, MARKERS)
+    assert "cell_type" not in cells.obs
+
+
+def test_a_gene_that_occurs_twice_is_refused():
+    cells = make_cells()
+    cells.var_names = [*cells.var_names[:-1], "CD3D"]
+    with pytest.raises(DataError, match="1 var names occur more than once: CD3D"):
+        annotate(cells, MARKERS)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array])
+def test_the_kind_of_matrix_does_not_matter(kind):
+    reference = annotate(make_cells(), MARKERS)
+    cells = make_cells()
+    cells.X = kind(cells.X)
+    pd.testing.assert_frame_equal(annotate(cells, MARKERS), reference)
 
 
 def test_copy_leaves_the_cells_alone():

@@ -62,7 +62,12 @@ def test_dense_csc_and_unsorted_values_give_the_same(processed):
         return pm.singlecell.rank_markers(cells, groupby="response")
 
     reference = rank(few)
-    for change in (np.asarray, sparse.csc_matrix):
+    stored = few.copy()
+    stored.X = sparse.csr_matrix(few.X.toarray() + 1)
+    stored.X.data -= 1  # every zero is stored now
+    assert stored.X.nnz == 400 * 200
+    same(stored)
+    for change in (np.asarray, sparse.csc_matrix, sparse.csr_array, sparse.csc_array):
         other = few.copy()
         other.X = change(few.X.toarray())
         pd.testing.assert_frame_equal(
@@ -97,6 +102,10 @@ def test_bad_input_is_refused(processed):
     processed.obs["single"] = ["x", *["y"] * (processed.n_obs - 1)]
     with pytest.raises(DataError, match=r"groups of one cell.*: x"):
         rank(processed, groupby="single")
+    twice = processed.copy()
+    twice.var_names = [twice.var_names[0], *twice.var_names[:-1]]
+    with pytest.raises(DataError, match="1 var names occur more than once"):
+        rank(twice)
     processed.X = processed.layers["counts"]
     with pytest.raises(DataError, match="not log-normalised"):
         rank(processed)
