@@ -80,9 +80,9 @@ def _scaled_blocks(X, mean: np.ndarray, sd: np.ndarray):
 def nearest(reference: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices and Euclidean distances (n × k) of the k rows of reference nearest to each row of query.
 
-    Exact up to 50,000 rows. Above, the reference is divided by k-means and the nearest sixth of the parts
-    is searched: more than 99 % of the true neighbours are found among cells of several types, about 95 %
-    where the data have no groups at all. No search depends on the number of threads.
+    Exact up to 50,000 rows. Above, the reference is divided by k-means and the nearest tenth of the parts is
+    searched, which finds more than 99 % of the true neighbours of cells (about 90 % in data with no groups
+    and 20 dimensions of equal variance). The result does not depend on the number of threads.
     """
     import faiss
 
@@ -93,7 +93,7 @@ def nearest(reference: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarra
         index = faiss.IndexIVFFlat(index, dimensions, int(np.sqrt(n)))
         index.cp.seed = 0
         index.cp.max_points_per_centroid = 64
-        index.nprobe = index.nlist // 6
+        index.nprobe = index.nlist // 10
         index.train(reference)
     index.add(reference)
     squared, indices = index.search(np.ascontiguousarray(query, dtype=np.float32), k)
@@ -169,7 +169,7 @@ def leiden(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.ndarray
 def umap(indices: np.ndarray, distances: np.ndarray, start: np.ndarray, seed: int) -> np.ndarray:
     """Coordinates (n × 2, float32) of cells in a UMAP, by igraph's implementation.
 
-    ``start`` (n × 2) is where cells begin. Small data get 200 epochs, large data 50: from principal
+    ``start`` (n × 2) is where cells begin. Small data get 100 epochs, large data 50: from principal
     components as start the layout settles early. The least distance of neighbours, 0.5, is scanpy's.
     """
     import igraph
@@ -179,7 +179,7 @@ def umap(indices: np.ndarray, distances: np.ndarray, start: np.ndarray, seed: in
         n=n, edges=np.column_stack([np.repeat(np.arange(n), k), indices.ravel()]), directed=True
     )
     start = start / np.abs(start).max() * 10
-    epochs = int(np.clip(1_000_000 / n, 50, 200))
+    epochs = int(np.clip(1_000_000 / n, 50, 100))
     with _seeded(seed):
         layout = edges.layout_umap(dist=distances.ravel(), seed=start.tolist(), epochs=epochs, min_dist=0.5)
     return np.asarray(layout.coords, dtype=np.float32)
