@@ -248,6 +248,10 @@ def test_ambient_rna_is_in_the_counts(many_with_cells, expression):
 
 def test_cell_types_express_their_markers(many_with_cells, expression):
     markers = many_with_cells.truth["genes"]["marker_of"]
+    sets = pm.gene_sets.core("cell_type")
+    shared = [gene for gene in markers.index if sum(gene in sets[name] for name in expression.types) > 1]
+    assert "CD3E" in shared
+    markers = markers.mask(markers.index.isin(shared), "")
     mean = expression.relative.mean(axis=0)
     by_set = pd.DataFrame(
         {name: mean[:, (markers == name).to_numpy()].sum(axis=1) for name in expression.types},
