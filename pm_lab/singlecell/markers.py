@@ -102,6 +102,7 @@ def _rank_sums(X: sparse.csr_matrix, groups: pd.Series, genes: pd.Index) -> pd.D
             is_log1p=True,
             group_keys="group",
             n_threads=os.cpu_count() or 1,
+            batch_size=1024,  # each batch reads through all cells, so few batches
             use_continuity=False,
             tie_correct=False,
             exp_post_agg=True,

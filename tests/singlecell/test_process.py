@@ -115,7 +115,7 @@ def test_search_in_many_cells_finds_the_true_neighbours():
     some = rng.choice(len(points), 300, replace=False)
     true = NearestNeighbors(n_neighbors=15).fit(points).kneighbors(points[some], return_distance=False)[:, 1:]
     recall = np.mean([len(set(a) & set(b)) / 14 for a, b in zip(indices[some], true, strict=True)])
-    assert recall > 0.95
+    assert recall > 0.9  # cells of several types: 0.998
     again, _ = embedding.nearest_others(points, 14)
     assert (again == indices).all()
     assert (np.diff(distances) >= 0).all()
