@@ -17,6 +17,20 @@ BLOCK = 10_000_000  # values looked at together, so that a check of a large matr
 LARGEST_LOG = 20  # e^20 is 500 million: no log1p of normalised counts comes near
 
 
+def bulk_of(cohort) -> AnnData:
+    """Return the AnnData of a cohort: its ``bulk`` if it is a simulated Cohort, else itself.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> from pm_lab import checks
+    >>> cohort = pm.datasets.simulate_cohort(n_cells=600)
+    >>> checks.bulk_of(cohort) is cohort.bulk, checks.bulk_of(cohort.bulk) is cohort.bulk
+    (True, True)
+    """
+    return getattr(cohort, "bulk", cohort)
+
+
 def counts(adata: AnnData, layer: str | None = None):
     """Return the raw counts of an AnnData, or say why what is there is not counts.
 
