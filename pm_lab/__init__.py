@@ -6,5 +6,8 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["checks", "datasets", "design", "doctor", "errors", "gene_sets", "keys", "singlecell"],
+    submodules=[
+        *("bulk", "checks", "datasets", "design", "doctor", "enrichment", "errors", "gene_sets", "keys"),
+        "singlecell",
+    ],
 )

@@ -88,6 +88,78 @@ def _kang2018_donors(path: Path) -> anndata.AnnData:
     return _cells(_transposed(counts), obs, genes)
 
 
+def _bulk(table: pd.DataFrame, obs: pd.DataFrame, var: pd.DataFrame | None = None) -> anndata.AnnData:
+    """Samples x genes from whole numbers, with log2(CPM + 1) as X; ``obs`` names the rows of ``table``."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+
+    if list(table.index) != list(obs.index):
+        raise ValueError(f"samples differ: counts of {list(table.index)}, descriptions of {list(obs.index)}")
+    # Sums of coverage pass what float32 holds exactly (16.8 million).
+    counts = table.to_numpy(np.float64)
+    cpm = counts / counts.sum(axis=1, keepdims=True) * 1e6
+    var = pd.DataFrame(index=pd.Index(table.columns, dtype=object)) if var is None else var
+    return anndata.AnnData(
+        np.log2(cpm + 1).astype(np.float32), obs=obs, var=var, layers={keys.COUNTS: counts}
+    )
+
+
+def _airway(counts: Path, samples: Path) -> anndata.AnnData:
+    """8 samples x 64,102 Ensembl genes, 33,469 of them with counts; 4 donors (``celltype``), each twice."""
+    import pandas as pd
+
+    described = read_table(samples).set_index("id")
+    obs = pd.DataFrame(
+        {
+            "dex": pd.Categorical(described["dex"], categories=["control", "treated"]),
+            "celltype": pd.Categorical(described["celltype"]),
+            keys.PATIENT: pd.Categorical(described["celltype"]),
+            "geo_id": described["geo_id"].to_numpy(),
+        },
+        index=described.index.rename(None),
+    )
+    return _bulk(read_table(counts, index_col="ensgene").T, obs)
+
+
+def _colorectal(counts: Path, samples: Path) -> anndata.AnnData:
+    """10 samples x 19,719 genes. The numbers are sums of coverage over bases, as published, not reads."""
+    import pandas as pd
+
+    table = read_table(counts, index_col=0)
+    described = read_table(samples, index_col=0)
+    obs = pd.DataFrame(
+        {
+            "group": pd.Categorical(described["group"], categories=["CTRL", "CASE"]),
+            "source": pd.Categorical(described["source_name"]),
+        },
+        index=described.index.rename(None),
+    )
+    var = pd.DataFrame({"width": table["width"].to_numpy()}, index=pd.Index(table.index, dtype=object))
+    return _bulk(table.drop(columns="width").T, obs, var)
+
+
+def _broad_example(key: str) -> Callable[[Path, Path], anndata.AnnData]:
+    """A reader of a gct table of intensities with the cls file of its two classes, kept in ``obs[key]``."""
+
+    def read(gct: Path, cls: Path) -> anndata.AnnData:
+        import anndata
+        import numpy as np
+        import pandas as pd
+
+        # The first column is NAME, the second "Description" or "DESCRIPTION"; gct is tab-separated text.
+        table = pd.read_csv(gct, sep="\t", skiprows=2).set_index("NAME")
+        table = table.drop(columns=[name for name in table if name.lower() == "description"])
+        labels = cls.read_text().splitlines()[2].split()
+        if len(labels) != table.shape[1]:
+            raise ValueError(f"{cls.name} has {len(labels)} labels for {table.shape[1]} samples")
+        obs = pd.DataFrame({key: pd.Categorical(labels)}, index=pd.Index(table.columns, dtype=object))
+        var = pd.DataFrame(index=pd.Index(table.index, dtype=object))
+        return anndata.AnnData(table.T.to_numpy(np.float64), obs=obs, var=var)
+
+    return read
+
+
 def _gene_sets(hallmark: Path, go_bp: Path, c2: Path) -> dict[str, dict[str, list[str]]]:
     from pm_lab.gene_sets import read_gmt
 
@@ -160,11 +232,15 @@ class Reader:
 
 
 READERS = {
+    "airway": Reader(_airway),
     "breast_signatures": Reader(_breast_signatures),
+    "colorectal": Reader(_colorectal),
     "gene_sets": Reader(_gene_sets),
     "gse7390": Reader(_gse7390),
     "kang2018": Reader(_kang2018),
     "kang2018_donors": Reader(_kang2018_donors, version=2),
+    "leukemia": Reader(_broad_example("leukemia")),
+    "p53": Reader(_broad_example("p53")),
     "pbmc68k_reduced": Reader(_pbmc68k_reduced),
     "simulated": Reader(_simulated),
 }

@@ -63,6 +63,45 @@ def test_kang2018_shows_the_published_response(real):
     assert {"ISG15", "IFI6", "IFIT3"} <= set(top)
 
 
+def test_airway(real):
+    cohort = real("airway")
+    counts = cohort.layers[keys.COUNTS]
+    assert cohort.shape == (8, 64102) and (counts.sum(axis=0) > 0).sum() == 33469
+    assert not (counts % 1).any() and counts.sum(axis=1).astype(int)[0] == 20637971
+    assert pd.crosstab(cohort.obs["celltype"], cohort.obs["dex"]).eq(1).all(axis=None)
+    assert (cohort.obs["patient"].astype(str) == cohort.obs["celltype"].astype(str)).all()
+    assert counts[0, cohort.var_names.get_loc("ENSG00000000003")] == 679
+    assert counts[7, cohort.var_names.get_loc("ENSG00000000419")] == 508
+    assert "doi:10.1371/journal.pone.0099625" in cohort.uns[keys.RECORD]["load"]["citation"]
+
+
+def test_colorectal(real):
+    cohort = real("colorectal")
+    counts = cohort.layers[keys.COUNTS]
+    assert cohort.shape == (10, 19719) and not (counts % 1).any()
+    assert cohort.obs["group"].value_counts().to_dict() == {"CASE": 5, "CTRL": 5}
+    assert cohort.obs.loc["CASE_1", "source"] == "metastasized cancer"
+    assert cohort.var.loc["TSPAN6", "width"] == 12883
+    assert counts[0, cohort.var_names.get_loc("TSPAN6")] == 776426
+    # Sums of coverage: hundreds of times what a sequencer gives in reads, and kept to the last digit.
+    assert counts.sum(axis=1).min() > 3.6e9 and counts.sum(axis=1)[0] == 5835484126
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes", "gene", "first"),
+    [
+        ("p53", (50, 10100), {"MUT": 33, "WT": 17}, "TACC2", 46.05),
+        ("leukemia", (48, 9020), {"ALL": 24, "AML": 24}, "AADAC", -121.2),
+    ],
+)
+def test_the_examples_of_the_broad(real, name, shape, sizes, gene, first):
+    cohort = real(name)
+    assert cohort.shape == shape and cohort.var_names.is_unique
+    assert cohort.obs[name].value_counts().to_dict() == sizes
+    assert cohort[:, gene].X[0, 0] == first
+    assert keys.COUNTS not in cohort.layers
+
+
 def test_kang2018_donors(real):
     cells = real("kang2018_donors")
     assert cells.shape == (1556, 1267)
