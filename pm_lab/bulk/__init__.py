@@ -6,8 +6,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "coverage": ["coverage_to_counts"],
         "deconvolution": ["deconvolve", "plot_deconvolution", "validate_deconvolution"],
-        "expression": ["coverage_to_counts", "differential_expression", "top_table"],
+        "expression": ["differential_expression", "top_table"],
         "normalization": ["normalize"],
         "plots": ["heatmap", "plot_quality", "volcano"],
         "quality": ["quality_control"],

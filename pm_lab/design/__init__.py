@@ -17,6 +17,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "with_categories",
         ],
         "replicates": ["check_batch", "check_patients", "check_replicates"],
-        "report": ["DesignReport", "design_report"],
+        "report": ["DesignReport", "design_report", "in_contrast"],
     },
 )

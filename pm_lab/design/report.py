@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-from pm_lab.errors import PmLabWarning
+from pm_lab.errors import DesignError, PmLabWarning
 
 from .formula import (
     as_text,
@@ -121,7 +121,9 @@ def design_report(
     (115, {'yes': 48, 'no': 72})
     """
     check_contrast(obs, design, contrast)
-    obs, left_out = of_contrast(obs, contrast)
+    inside = in_contrast(obs, contrast)
+    left_out = int((~inside).sum())
+    obs = obs[inside]
     check_contrast(obs, design, contrast)
     _check_patients(obs, design, contrast, patient_key)
     table = model_table(obs, design, contrast)
@@ -154,10 +156,9 @@ def design_report(
     )
 
 
-def of_contrast(obs: pd.DataFrame, contrast: tuple[str, str, str]) -> tuple[pd.DataFrame, int]:
-    """The samples of the two levels compared, and how many have another one."""
-    inside = as_text(obs[contrast[0]]).isin(list(map(level_name, contrast[1:]))).to_numpy()
-    return obs[inside], int((~inside).sum())
+def in_contrast(obs: pd.DataFrame, contrast: tuple[str, str, str]) -> np.ndarray:
+    """Mask of the samples that have one of the two levels compared."""
+    return as_text(obs[contrast[0]]).isin(list(map(level_name, contrast[1:]))).to_numpy()
 
 
 def _check_patients(obs: pd.DataFrame, design: str, contrast, patient_key: str) -> None:
@@ -171,10 +172,23 @@ def _check_patients(obs: pd.DataFrame, design: str, contrast, patient_key: str) 
         for name in terms
         if not pd.api.types.is_float_dtype(obs[name]) and obs[name].nunique() < len(obs)
     )
+    _check_repeats(obs, contrast[0], patient_key)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Only two patients", PmLabWarning)  # the report says it itself
         check_replicates(obs, contrast, patient_key, paired)
     check_batch(obs, contrast[0], patient_key)
+
+
+def _check_repeats(obs: pd.DataFrame, factor: str, patient_key: str) -> None:
+    samples = obs.groupby([obs[patient_key].astype(str), obs[factor].astype(str)]).size()
+    repeated = samples[samples > 1]
+    if len(repeated):
+        names = [" | ".join(name) for name in repeated.index]
+        raise DesignError(
+            f"{len(repeated)} patients have more than one sample of the same {factor}: {_names(names)}. "
+            "Samples of one patient are not independent: sum the counts of repeats, or keep one of each. "
+            f"If obs[{patient_key!r}] does not name patients, pass patient_key=..."
+        )
 
 
 def _leverage(matrix: pd.DataFrame) -> pd.Series:
@@ -202,8 +216,8 @@ def _concerns(groups: dict, residual_df: int, crossed: dict, factor: str, inflat
     smallest = min(groups, key=groups.get)
     if groups[smallest] < SMALL_GROUP:
         said.append(
-            f"Only {groups[smallest]} samples with {factor}={smallest!r}: the variance between patients is all "
-            "but unknown, and no claim should rest on this."
+            f"Only {groups[smallest]} samples with {factor}={smallest!r}: the variance between patients is "
+            "all but unknown, and no claim should rest on this."
         )
     if residual_df <= FEW_DEGREES:
         said.append(
@@ -214,8 +228,8 @@ def _concerns(groups: dict, residual_df: int, crossed: dict, factor: str, inflat
         breakers = int(table.to_numpy().sum() - table.max(axis=0).sum())
         if breakers <= FEW_TIE_BREAKERS and table.shape[1] > 1:
             said.append(
-                f"{factor!r} is all but fixed by {name!r}: {breakers} samples alone part the two. The effect of "
-                f"{factor} rests on them."
+                f"{factor!r} is all but fixed by {name!r}: {breakers} samples alone part the two, and the "
+                f"effect of {factor} rests on them."
             )
     if inflation >= HIGH_INFLATION:
         said.append(
