@@ -29,10 +29,9 @@ def normalize(cohort: AnnData, method: str = "median_of_ratios", copy: bool = Fa
     ----------
     cohort : patients × genes with raw counts in ``layers["counts"]``, or ``X`` if there is no such layer; a
         Cohort's ``bulk``.
-    method : ``"median_of_ratios"`` (DESeq2), the median over genes of the ratio to the geometric mean; or
-        ``"tmm"`` (edgeR), the library size times a trimmed, weighted mean of log ratios to one of the samples.
-        Where every gene is zero somewhere, median of ratios takes the geometric mean of positive counts,
-        as DESeq2's ``type="poscounts"``.
+    method : ``"median_of_ratios"`` (DESeq2): the median over genes of the ratio to the geometric mean (where
+        every gene is zero somewhere, that of positive counts, as DESeq2's ``type="poscounts"``). ``"tmm"``
+        (edgeR): the library size times a trimmed, weighted mean of log ratios to one sample.
     copy : leave ``cohort`` as it is and return a changed copy.
 
     Returns
