@@ -12,6 +12,7 @@ N_CELLS = "n_cells"  # obs of a pseudobulk
 PCA = "X_pca"  # obsm
 HARMONY = "X_harmony"  # obsm
 UMAP = "X_umap"  # obsm
+PATHWAYS = "pathways"  # obsm: patients x gene sets, activity
 RESPONSE = "response"  # obsm of a drug screen: lines x drugs, ln IC50
 
 ENDPOINTS = "endpoints"  # uns: {"os": {"time": ..., "event": ..., "unit": ...}}

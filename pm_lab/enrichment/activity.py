@@ -1,0 +1,195 @@
+"""Pathway activity of each patient."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pm_lab import checks, keys
+from pm_lab.enrichment.sets import GeneSets, testable
+from pm_lab.errors import DataError, PmLabWarning
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+METHODS = ("ulm", "mlm", "ssgsea")
+FEWEST_FOR_SCALE = 3
+FEW_FOR_SCALE = 10
+
+
+def sample_activity(
+    adata: AnnData,
+    gene_sets: GeneSets,
+    method: str = "ulm",
+    reference: AnnData | None = None,
+    min_size: int = 5,
+    max_size: int = 500,
+    copy: bool = False,
+) -> AnnData | None:
+    """Score the activity of each gene set in each patient.
+
+    ``"ulm"`` and ``"mlm"`` regress a patient's genes on membership of the sets and score by the t of the
+    slope: one set at a time, or all together, so that a set is scored for what the others do not explain.
+    The genes are standardised first, by mean and standard deviation over the patients of ``reference``.
+    Without that the score mostly says how much these genes are expressed in anyone. So it is relative: 0 is
+    the reference's average patient, positive is more active. ``"ssgsea"`` scores the ranks of genes within
+    the patient and needs no other patient; it can be compared between patients, not between sets.
+
+    Parameters
+    ----------
+    adata : patients × genes with log expression in ``X`` (log2 CPM + 1, log intensities), or a Cohort.
+    gene_sets : dict of set name to genes, path of a gmt file, "core" or a registered name (:func:`read_gmt`).
+    method : ``"ulm"``, ``"mlm"`` or ``"ssgsea"``.
+    reference : patients whose means and standard deviations are taken; by default those of ``adata``. Pass
+        the cohort to score a new patient: one alone has no mean to be compared with. Genes that only one of
+        the two has are left out and counted.
+    min_size, max_size : sets with fewer or more measured genes are not scored.
+    copy : return a changed copy instead of changing ``adata``.
+
+    Returns
+    -------
+    AnnData or None
+        Written: ``obsm["pathways"]``, a DataFrame of patients × sets, and
+        ``uns["pm_lab"]["sample_activity"]``: ``method``, ``n_genes`` used, ``n_constant`` and
+        ``n_not_shared`` genes left out, ``mapping`` (a DataFrame, one row a set given: genes measured,
+        whether scored and why not), ``mended`` (a DataFrame of older symbols that were matched).
+
+    Raises
+    ------
+    DataError
+        NaN or raw counts in ``X``, names that occur twice, fewer than 3 patients without ``reference``,
+        Ensembl ids against symbols, sets that cannot be told apart (``"mlm"``).
+
+    References
+    ----------
+    ULM and MLM: Badia-i-Mompel 2022, doi:10.1093/bioadv/vbac016. ssGSEA: Barbie 2009,
+    doi:10.1038/nature08460.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> bulk = pm.datasets.simulate_cohort(n_cells=600).bulk
+    >>> pm.enrichment.sample_activity(bulk, pm.gene_sets.core("pathway"))
+    >>> bulk.obsm["pathways"].shape
+    (120, 23)
+    """
+    if method not in METHODS:
+        raise DataError(f"method={method!r}: choose one of {', '.join(METHODS)}.")
+    adata = checks.bulk_of(adata)
+    table = _expression(adata, "adata")
+    if method == "ssgsea":
+        if reference is not None:
+            raise DataError("ssgsea ranks genes within a patient: it has no use for reference. Leave it out.")
+        values, counted = table, {}
+    else:
+        values, counted = _standardised(table, reference)
+    sets = testable(gene_sets, values.columns, min_size, max_size)
+    score = {"ulm": _linear_model, "mlm": _linear_model, "ssgsea": _ssgsea}[method]
+    scores = score(values, sets.members, method).loc[adata.obs_names, list(sets.members)]
+    if copy:
+        adata = adata.copy()
+    adata.obsm[keys.PATHWAYS] = scores.rename_axis(index=None, columns=None)
+    adata.uns.setdefault(keys.RECORD, {})["sample_activity"] = {
+        "method": method,
+        "n_genes": values.shape[1],
+        **counted,
+        "mapping": pd.DataFrame(sets.mapping),
+        "mended": pd.DataFrame(sets.mended),
+    }
+    return adata if copy else None
+
+
+def _expression(adata: AnnData, argument: str) -> pd.DataFrame:
+    """Patients × genes, refused when it is not log expression."""
+    checks.unique_names(adata)
+    if adata.X is None or adata.n_obs == 0 or adata.n_vars == 0:
+        raise DataError(f"{argument} holds no values in X: log expression of patients × genes is needed.")
+    table = adata.to_df().astype(float)
+    values = table.to_numpy()
+    bad = ~np.isfinite(values).all(axis=0)
+    if bad.any():
+        raise DataError(
+            f"X of {argument} has NaN or infinite values in {int(bad.sum()):,} of {len(bad):,} genes "
+            f"({', '.join(table.columns[bad][:5])}). Fill them in or leave these genes out."
+        )
+    if values.min() >= 0 and (values == values.round()).all():
+        raise DataError(
+            f"X of {argument} holds whole numbers only (up to {values.max():,.0f}), as raw counts do; log "
+            "expression is needed: pm.bulk.normalize."
+        )
+    return table
+
+
+def _standardised(table: pd.DataFrame, reference) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Each gene less the reference's mean, over the reference's standard deviation."""
+    base = table if reference is None else _expression(checks.bulk_of(reference), "reference")
+    if len(base) < FEWEST_FOR_SCALE:
+        raise DataError(
+            f"{len(base)} patients have no mean and spread to be compared with: pass reference=cohort, at least "
+            f"{FEWEST_FOR_SCALE} patients measured and normalised in the same way."
+        )
+    if len(base) < FEW_FOR_SCALE:
+        warnings.warn(
+            f"Activity is relative to only {len(base)} patients; pass a larger reference if there is one.",
+            PmLabWarning,
+            stacklevel=3,
+        )
+    shared = [gene for gene in base.columns if gene in table.columns]
+    if not shared:
+        raise DataError(
+            f"adata and reference share no gene ({', '.join(table.columns[:3])}; "
+            f"{', '.join(base.columns[:3])}): use the same kind of gene name."
+        )
+    base = base[shared]
+    spread = base.std(ddof=1)
+    varies = (base.max() > base.min()).to_numpy() & (spread > 0).to_numpy()
+    counted = {
+        "n_not_shared": len(table.columns.union(base.columns)) - len(shared) if reference is not None else 0,
+        "n_constant": int((~varies).sum()),
+    }
+    kept = base.columns[varies]
+    return (table[kept] - base[kept].mean()) / spread[kept], counted
+
+
+def _network(sets: dict[str, list[str]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(name, gene) for name, members in sets.items() for gene in members], columns=["source", "target"]
+    )
+
+
+def _linear_model(values: pd.DataFrame, sets: dict[str, list[str]], method: str) -> pd.DataFrame:
+    import decoupler
+
+    if method == "mlm":
+        _tell_apart(values, sets)
+    # Genes of zeros are left out by decoupler as empty; here a zero is the average, so they stay.
+    scores, _ = getattr(decoupler.mt, method)(values, _network(sets), tmin=1, empty=False)
+    return scores
+
+
+def _tell_apart(values: pd.DataFrame, sets: dict[str, list[str]]) -> None:
+    members = np.array([values.columns.isin(found) for found in sets.values()], dtype=float)
+    rank = np.linalg.matrix_rank(np.vstack([np.ones(members.shape[1]), members]))
+    if rank <= len(sets) or values.shape[1] <= len(sets) + 1:
+        raise DataError(
+            f"mlm fits all {len(sets):,} sets together, but only {rank - 1:,} of them can be told apart with "
+            f"{values.shape[1]:,} genes: some hold the same genes. Leave some out, or take method='ulm'."
+        )
+
+
+def _ssgsea(values: pd.DataFrame, sets: dict[str, list[str]], method: str) -> pd.DataFrame:
+    """gseapy's score over the number of genes: about -0.5 to 1, the same for a patient in any company."""
+    from gseapy import ssgsea
+
+    genes = {gene: f"g{i}" for i, gene in enumerate(values.columns)}  # gseapy would change case
+    renamed = {str(i): [genes[gene] for gene in found] for i, found in enumerate(sets.values())}
+    table = values.T.rename(index=genes).set_axis([f"s{i}" for i in range(len(values))], axis=1)
+    found = ssgsea(
+        *(table, renamed), outdir=None, no_plot=True, min_size=1, max_size=len(genes), threads=1
+    ).res2d
+    scores = found.assign(ES=found["ES"].astype(float)).pivot(index="Name", columns="Term", values="ES")
+    scores = scores.loc[table.columns, list(renamed)] / values.shape[1]
+    return scores.set_axis(values.index).set_axis(list(sets), axis=1)
