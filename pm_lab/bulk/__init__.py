@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "expression": ["differential_expression", "top_table"],
         "normalization": ["normalize"],
         "plots": ["heatmap", "plot_quality", "volcano"],
-        "quality": ["quality_control"],
+        "quality": ["pc_associations", "quality_control"],
         "subtypes": ["nearest_centroid", "pam50", "plot_consensus", "subtype"],
     },
 )
