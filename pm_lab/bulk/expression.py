@@ -88,8 +88,8 @@ def differential_expression(
     Notes
     -----
     Against R's DESeq2 on airway (8 samples, 3 residual degrees of freedom): base means are equal, log2 fold
-    changes differ by less than .001. The standard error of ENSG00000152583 is 1.6 % above R's, and 0.5 % below
-    it with ``min_count=0``; plain pydeseq2's is 5 % below. At 3 residual degrees of freedom or fewer R takes
+    changes differ by less than .001. The standard error of ENSG00000152583 is 1.6 % above R's, 0.5 % below it
+    with ``min_count=0``; plain pydeseq2's is 5 % below. At 3 residual degrees of freedom or fewer R takes
     the prior on dispersions from their whole distribution, pydeseq2 from its median absolute deviation; here
     it is done as in R. What is left comes from the filter, which changes the genes that the prior is learnt
     from, and from the dispersion trend, to which pydeseq2 fits genes that R leaves out.
