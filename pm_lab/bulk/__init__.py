@@ -6,12 +6,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "centroids": ["nearest_centroid", "pam50"],
         "coverage": ["coverage_to_counts"],
         "deconvolution": ["deconvolve", "plot_deconvolution", "validate_deconvolution"],
         "expression": ["differential_expression", "top_table"],
         "normalization": ["normalize"],
         "plots": ["heatmap", "plot_quality", "volcano"],
         "quality": ["pc_associations", "quality_control"],
-        "subtypes": ["nearest_centroid", "pam50", "plot_consensus", "subtype"],
+        "subtypes": ["plot_consensus", "subtype"],
     },
 )

@@ -459,7 +459,8 @@ def _plot_fractions(bulk: AnnData, groupby: str | None) -> Figure:
     from matplotlib.figure import Figure
 
     shares = bulk.obsm[FRACTIONS]
-    shares = shares.sort_values(shares.mean().idxmax(), ascending=False)
+    shares = shares[shares.mean().sort_values(ascending=False).index]
+    shares = shares.sort_values(shares.columns[0], ascending=False)
     panels = {"": shares}
     if groupby is not None:
         group = checks.obs_column(bulk, groupby, argument="groupby")[shares.index]

@@ -128,8 +128,8 @@ def _check_types(types: np.ndarray, cell_type: np.ndarray, used: np.ndarray, min
         )
         raise DataError(
             f"too few cells of {named}; {FEWEST_PATIENTS} patients with {min_cells} cells of a type are "
-            "needed. Merge the type with its nearest one, or leave its cells out knowing that its RNA will be given "
-            "to other types."
+            "needed. Merge the type with its nearest one, or leave its cells out knowing that its RNA will "
+            "be given to other types."
         )
 
 

@@ -385,5 +385,6 @@ def _draw_ambiguity(ax, record: dict) -> None:
     for row in table.itertuples():
         ax.annotate(f"p {row.padj:.2g}", (row.k, row.pac), (0, 7), textcoords="offset points", fontsize=8)
     ax.set(xlabel="number of clusters k", ylabel="ambiguous pairs (PAC)", xticks=list(table["k"]))
+    ax.margins(x=0.12)
     ax.set_ylim(0, max(table["pac"].max(), table["pac_null"].max()) * 1.2)
     ax.legend(frameon=False, fontsize=8)
