@@ -33,10 +33,15 @@ def sample_activity(
 
     ``"ulm"`` and ``"mlm"`` regress a patient's genes on membership of the sets and score by the t of the
     slope: one set at a time, or all together, so that a set is scored for what the others do not explain.
-    The genes are standardised first, by mean and standard deviation over the patients of ``reference``.
-    Without that the score mostly says how much these genes are expressed in anyone. So it is relative: 0 is
-    the reference's average patient, positive is more active. ``"ssgsea"`` scores the ranks of genes within
-    the patient and needs no other patient; it can be compared between patients, not between sets.
+    The genes are standardised first, by mean and standard deviation over the patients of ``reference``:
+    as they are, the score would mostly say how much these genes are expressed in anyone. So it is relative:
+    0 is the reference's average patient, positive is more active. As that average is 0, the regressions have
+    no intercept. With one, as in decoupler, a set is compared with all other genes of the patient and seems
+    to fall when many of those rise: on the built-in cohort, 11 % of the pathways then found to differ
+    between responders and others do not, against 4 % without.
+
+    ``"ssgsea"`` scores the ranks of genes within the patient and needs no other patient. It too compares a
+    set with the patient's other genes. It can be compared between patients, not between sets.
 
     Parameters
     ----------
@@ -87,11 +92,10 @@ def sample_activity(
     else:
         values, counted = _standardised(table, reference)
     sets = testable(gene_sets, values.columns, min_size, max_size)
-    score = {"ulm": _linear_model, "mlm": _linear_model, "ssgsea": _ssgsea}[method]
-    scores = score(values, sets.members, method).loc[adata.obs_names, list(sets.members)]
+    scores = {"ulm": _one_by_one, "mlm": _together, "ssgsea": _ssgsea}[method](values, sets.members)
     if copy:
         adata = adata.copy()
-    adata.obsm[keys.PATHWAYS] = scores.rename_axis(index=None, columns=None)
+    adata.obsm[keys.PATHWAYS] = scores
     adata.uns.setdefault(keys.RECORD, {})["sample_activity"] = {
         "method": method,
         "n_genes": values.shape[1],
@@ -128,8 +132,8 @@ def _standardised(table: pd.DataFrame, reference) -> tuple[pd.DataFrame, dict[st
     base = table if reference is None else _expression(checks.bulk_of(reference), "reference")
     if len(base) < FEWEST_FOR_SCALE:
         raise DataError(
-            f"{len(base)} patients have no mean and spread to be compared with: pass reference=cohort, at least "
-            f"{FEWEST_FOR_SCALE} patients measured and normalised in the same way."
+            f"{len(base)} patients have no mean and spread to be compared with: pass reference=cohort, at "
+            f"least {FEWEST_FOR_SCALE} patients measured and normalised in the same way."
         )
     if len(base) < FEW_FOR_SCALE:
         warnings.warn(
@@ -154,33 +158,41 @@ def _standardised(table: pd.DataFrame, reference) -> tuple[pd.DataFrame, dict[st
     return (table[kept] - base[kept].mean()) / spread[kept], counted
 
 
-def _network(sets: dict[str, list[str]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [(name, gene) for name, members in sets.items() for gene in members], columns=["source", "target"]
-    )
+def _one_by_one(values: pd.DataFrame, sets: dict[str, list[str]]) -> pd.DataFrame:
+    """t of the mean of the members, by patient, with the spread of all genes around that fit."""
+    X, members = values.to_numpy(), _membership(values, sets)
+    sizes = members.sum(axis=0)
+    total = X @ members
+    rest = (X**2).sum(axis=1, keepdims=True) - total**2 / sizes
+    scores = total / np.sqrt(sizes) / np.sqrt(rest / (X.shape[1] - 1))
+    return pd.DataFrame(scores, values.index, list(sets))
 
 
-def _linear_model(values: pd.DataFrame, sets: dict[str, list[str]], method: str) -> pd.DataFrame:
-    import decoupler
+def _together(values: pd.DataFrame, sets: dict[str, list[str]]) -> pd.DataFrame:
+    X, members = values.to_numpy(), _membership(values, sets)
+    _tell_apart(members)
+    slopes = np.linalg.lstsq(members, X.T)[0]
+    rest = ((X.T - members @ slopes) ** 2).sum(axis=0) / (members.shape[0] - members.shape[1])
+    error = np.sqrt(np.outer(np.diag(np.linalg.inv(members.T @ members)), rest))
+    return pd.DataFrame((slopes / error).T, values.index, list(sets))
 
-    if method == "mlm":
-        _tell_apart(values, sets)
-    # Genes of zeros are left out by decoupler as empty; here a zero is the average, so they stay.
-    scores, _ = getattr(decoupler.mt, method)(values, _network(sets), tmin=1, empty=False)
-    return scores
+
+def _membership(values: pd.DataFrame, sets: dict[str, list[str]]) -> np.ndarray:
+    """Genes × sets, 1 for members."""
+    return np.column_stack([values.columns.isin(found) for found in sets.values()]).astype(float)
 
 
-def _tell_apart(values: pd.DataFrame, sets: dict[str, list[str]]) -> None:
-    members = np.array([values.columns.isin(found) for found in sets.values()], dtype=float)
-    rank = np.linalg.matrix_rank(np.vstack([np.ones(members.shape[1]), members]))
-    if rank <= len(sets) or values.shape[1] <= len(sets) + 1:
+def _tell_apart(members: np.ndarray) -> None:
+    n_genes, n_sets = members.shape
+    rank = np.linalg.matrix_rank(members)
+    if rank < n_sets or n_genes <= n_sets:
         raise DataError(
-            f"mlm fits all {len(sets):,} sets together, but only {rank - 1:,} of them can be told apart with "
-            f"{values.shape[1]:,} genes: some hold the same genes. Leave some out, or take method='ulm'."
+            f"mlm fits all {n_sets:,} sets together, but only {rank:,} of them can be told apart with "
+            f"{n_genes:,} genes: some hold the same genes. Leave some out, or take method='ulm'."
         )
 
 
-def _ssgsea(values: pd.DataFrame, sets: dict[str, list[str]], method: str) -> pd.DataFrame:
+def _ssgsea(values: pd.DataFrame, sets: dict[str, list[str]]) -> pd.DataFrame:
     """gseapy's score over the number of genes: about -0.5 to 1, the same for a patient in any company."""
     from gseapy import ssgsea
 

@@ -16,7 +16,6 @@ from pm_lab.design import (
     check_replicates,
     level_name,
     model_matrix,
-    variables,
     with_categories,
 )
 from pm_lab.enrichment.labels import refuse_repeats

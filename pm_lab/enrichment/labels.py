@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import comb
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from pm_lab import checks, keys
+from pm_lab import checks
 from pm_lab.design import as_text, check_batch, check_contrast, level_name, model_matrix, with_categories
 from pm_lab.errors import DataError, DesignError, PmLabWarning
 
 STATISTICS = ("signal_to_noise", "t")
 SMALLEST_GROUP = 3
 FEW_LABELLINGS = 1000
-BLOCK = 50  # permutations computed together
+SMALLEST_DEVIATION = 0.2  # of the signal to noise: of the absolute mean, and where that is zero
+BLOCK = 25  # permutations computed together: few, so that they fit the cache
 LABEL = "label"  # the column of labels in the design
 
 
@@ -267,7 +268,8 @@ def _nuisance(frame: pd.DataFrame, contrast: tuple[str, str, str]) -> np.ndarray
 
 def observed(comparison: Comparison) -> np.ndarray:
     """The statistic of each gene."""
-    return _statistics(comparison, np.arange(len(comparison.in_level))[None, :])[0]
+    statistic = _statistic(comparison, np.float64)
+    return statistic(np.arange(len(comparison.in_level))[None, :])[0]
 
 
 def permuted(comparison: Comparison, n_permutations: int, seed: int) -> Iterator[np.ndarray]:
@@ -276,47 +278,65 @@ def permuted(comparison: Comparison, n_permutations: int, seed: int) -> Iterator
     With covariates it is what they leave over that is permuted (Freedman and Lane 1983), so that their
     relation to expression and to the labels stays as it is.
     """
+    from threadpoolctl import threadpool_limits
+
     rng = np.random.default_rng(seed)
-    n = len(comparison.in_level)
+    rows = np.arange(len(comparison.in_level))
+    statistic = _statistic(comparison, np.float32)
     for start in range(0, n_permutations, BLOCK):
-        block = min(BLOCK, n_permutations - start)
-        yield from _statistics(comparison, rng.permuted(np.tile(np.arange(n), (block, 1)), axis=1))
+        orders = np.tile(rows, (min(BLOCK, n_permutations - start), 1))
+        with threadpool_limits(1):  # products this small lose by a second thread
+            block = statistic(rng.permuted(orders, axis=1))
+        yield from block
 
 
-def _statistics(comparison: Comparison, orders: np.ndarray) -> np.ndarray:
-    """Permutations × genes."""
-    if comparison.statistic == "t":
-        return _t(comparison, orders)
-    return _signal_to_noise(comparison.values, comparison.in_level[orders].astype(float))
+def _statistic(comparison: Comparison, dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from orders of patients (permutations × patients) to statistics (permutations × genes)."""
+    return (_t if comparison.statistic == "t" else _signal_to_noise)(comparison, dtype)
 
 
-def _signal_to_noise(values: np.ndarray, in_level: np.ndarray) -> np.ndarray:
-    centre = values.mean(axis=0)
-    values = values - centre  # so that sums of squares lose no digits
-    squares = values**2
-    means, deviations = [], []
-    for group in (in_level, 1 - in_level):
-        n = group.sum(axis=1, keepdims=True)
-        mean = group @ values / n
-        variance = (group @ squares - n * mean**2) / (n - 1)
-        means.append(mean)
-        floor = 0.2 * np.abs(mean + centre)
-        deviation = np.maximum(np.sqrt(np.maximum(variance, 0)), floor)
-        deviations.append(np.where(deviation == 0, 0.2, deviation))
-    return (means[0] - means[1]) / (deviations[0] + deviations[1])
+def _signal_to_noise(comparison: Comparison, dtype) -> Callable[[np.ndarray], np.ndarray]:
+    centre = comparison.values.mean(axis=0)
+    values = (comparison.values - centre).astype(dtype)  # so that sums of squares lose no digits
+    squares, centre = values**2, centre.astype(dtype)
+    in_level = comparison.in_level.astype(dtype)
+    n_level, n_reference = in_level.sum(), len(in_level) - in_level.sum()
+
+    def group(total: np.ndarray, total_squares: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
+        mean = total / n
+        deviation = np.sqrt(np.maximum((total_squares - total * mean) / (n - 1), 0))
+        deviation = np.maximum(deviation, SMALLEST_DEVIATION * np.abs(mean + centre))
+        deviation[deviation == 0] = SMALLEST_DEVIATION
+        return mean, deviation
+
+    def statistic(orders: np.ndarray) -> np.ndarray:
+        chosen = in_level[orders]
+        total, total_squares = chosen @ values, chosen @ squares
+        mean, deviation = group(total, total_squares, n_level)
+        others = group(values.sum(axis=0) - total, squares.sum(axis=0) - total_squares, n_reference)
+        return (mean - others[0]) / (deviation + others[1])
+
+    return statistic
 
 
-def _t(comparison: Comparison, orders: np.ndarray) -> np.ndarray:
+def _t(comparison: Comparison, dtype) -> Callable[[np.ndarray], np.ndarray]:
     """t of the label in a linear model of permuted residuals, with the nuisance columns beside it."""
     nuisance = comparison.nuisance
     label = comparison.in_level - nuisance @ (nuisance.T @ comparison.in_level)
     left = comparison.values - nuisance @ (nuisance.T @ comparison.values)
-    label = label / np.linalg.norm(label)
-    # To permute the residuals, or the columns they are set against the other way round, is the same.
-    along = label[orders] @ left
-    rest = (left**2).sum(axis=0) - along**2
-    for column in nuisance.T:
-        rest = rest - (column[orders] @ left) ** 2
     freedom = len(left) - nuisance.shape[1] - 1
-    tiny = 1e-12 * (comparison.values**2).sum(axis=0)  # a gene that the covariates explain whole
-    return np.where(rest > tiny, along / np.sqrt(np.maximum(rest, tiny) / freedom), 0.0)
+    # A gene that the covariates explain whole has nothing left but rounding errors.
+    explained = (left**2).sum(axis=0) <= 1e-12 * (comparison.values**2).sum(axis=0)
+    left = np.where(explained, 0, left / np.maximum(np.linalg.norm(left, axis=0), 1e-300)).astype(dtype)
+    columns = np.column_stack([label / np.linalg.norm(label), nuisance]).astype(dtype)
+    smallest = np.finfo(dtype).eps
+
+    def statistic(orders: np.ndarray) -> np.ndarray:
+        # To permute the residuals, or the columns they are set against the other way round, is the same.
+        along = columns[orders, 0] @ left
+        rest = 1 - along**2
+        for column in columns.T[1:]:
+            rest -= (column[orders] @ left) ** 2
+        return along * np.sqrt(freedom / np.maximum(rest, smallest))
+
+    return statistic

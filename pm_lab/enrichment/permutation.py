@@ -14,11 +14,22 @@ class SetIndex(NamedTuple):
     genes: np.ndarray
     starts: np.ndarray
     sizes: np.ndarray
+    segment: np.ndarray  # by member: number of its set times the number of genes, so that one sort sorts all
+    fall: np.ndarray  # by member: what the walk falls at each gene outside its set
+    before: np.ndarray  # by member: members of its set before it
 
     @classmethod
-    def of(cls, members: list[np.ndarray]) -> SetIndex:
+    def of(cls, members: list[np.ndarray], n_genes: int) -> SetIndex:
         sizes = np.array([len(one) for one in members])
-        return cls(np.concatenate(members), np.cumsum(sizes) - sizes, sizes)
+        starts = np.cumsum(sizes) - sizes
+        return cls(
+            genes=np.concatenate(members),
+            starts=starts,
+            sizes=sizes,
+            segment=np.repeat(np.arange(len(sizes)) * n_genes, sizes),
+            fall=np.repeat(1 / (n_genes - sizes), sizes),
+            before=np.arange(sizes.sum()) - np.repeat(starts, sizes),
+        )
 
 
 def enrichment_scores(position: np.ndarray, weight: np.ndarray, sets: SetIndex) -> np.ndarray:
@@ -33,18 +44,15 @@ def enrichment_scores(position: np.ndarray, weight: np.ndarray, sets: SetIndex) 
     position : place of each gene in the ranking, from 0, the highest first.
     weight : absolute statistic by place.
     """
-    segment = np.repeat(np.arange(len(sets.sizes)) * len(position), sets.sizes)
-    place = np.sort(position[sets.genes] + segment) - segment
-    step = weight[place]
-    risen = np.cumsum(step)
+    place = np.sort(position[sets.genes] + sets.segment) - sets.segment
+    step = weight[place].astype(float)
     total = np.add.reduceat(step, sets.starts)
-    before = np.repeat(risen[sets.starts] - step[sets.starts], sets.sizes)
-    share = np.repeat(1 / np.where(total > 0, total, 1), sets.sizes)
-    nth = np.arange(len(place)) - np.repeat(sets.starts, sets.sizes)
-    fallen = (place - nth) / np.repeat(len(position) - sets.sizes, sets.sizes)
-    after = (risen - before) * share - fallen
+    step *= np.repeat(1 / np.where(total > 0, total, 1), sets.sizes)
+    risen = np.cumsum(step)
+    after = risen - np.repeat(risen[sets.starts] - step[sets.starts], sets.sizes)
+    after -= (place - sets.before) * sets.fall
     highest = np.maximum.reduceat(after, sets.starts)
-    lowest = np.minimum.reduceat(after - step * share, sets.starts)
+    lowest = np.minimum.reduceat(after - step, sets.starts)
     scores = np.where(highest >= -lowest, highest, lowest)
     return np.where(total > 0, scores, 0.0)  # no member has any weight: nothing to tell
 
@@ -84,7 +92,7 @@ def gene_null(weight: np.ndarray, sizes: np.ndarray, n_permutations: int, seed: 
     ones, so one random order serves all.
     """
     distinct, which = np.unique(sizes, return_inverse=True)
-    nested = SetIndex.of([np.arange(size) for size in distinct])
+    nested = SetIndex.of([np.arange(size) for size in distinct], len(weight))
     rng = np.random.default_rng(seed)
     null = np.empty((len(distinct), n_permutations))
     for column in progress(n_permutations):

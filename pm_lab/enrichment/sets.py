@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from pm_lab import gene_sets as floor
 from pm_lab.errors import DataError
 
