@@ -156,8 +156,8 @@ def refuse_repeats(patients: pd.Series) -> None:
     twice = patients[patients.duplicated()].unique()
     if len(twice):
         raise DesignError(
-            f"{len(twice):,} patients have several rows ({', '.join(map(str, twice[:5]))}): rows of one patient "
-            "are not independent. Take one row a patient, or their mean."
+            f"{len(twice):,} patients have several rows ({', '.join(map(str, twice[:5]))}): rows of one "
+            "patient are not independent. Take one row a patient, or their mean."
         )
 
 
@@ -182,7 +182,7 @@ def _by_patient(values, obs: pd.DataFrame, patients: pd.Index, argument: str) ->
     if missing.any():
         raise DataError(
             f"{argument} is missing for {int(missing.sum()):,} of {len(values):,} patients "
-            f"({', '.join(map(str, patients[missing][:5]))}). Fill it in, or leave these patients out knowingly."
+            f"({', '.join(map(str, patients[missing][:5]))}). Fill it in, or leave these out knowingly."
         )
     return values
 

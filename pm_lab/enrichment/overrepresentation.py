@@ -92,8 +92,8 @@ def _check_genes(genes, background) -> tuple[set[str], list[str], int]:
     if background is None:
         raise DataError(
             "background is missing: give all genes that could have been chosen, i.e. every gene that was "
-            "tested, such as results.index[results['padj'].notna()]. Against all genes of the genome, whatever "
-            "is expressed in the tissue would look enriched."
+            "tested, such as results.index[results['padj'].notna()]. Against all genes of the genome, "
+            "whatever is expressed in the tissue would look enriched."
         )
     for what, names in (("genes", genes), ("background", background)):
         if isinstance(names, str | int):
@@ -107,8 +107,8 @@ def _check_genes(genes, background) -> tuple[set[str], list[str], int]:
     outside = sorted(chosen.difference(universe))
     if outside:
         raise DataError(
-            f"{len(outside):,} of {len(chosen):,} genes are not in the background ({', '.join(outside[:5])}): "
-            "it must hold every gene that could have been chosen. Take both from the same table."
+            f"{len(outside):,} of {len(chosen):,} genes are not in the background "
+            f"({', '.join(outside[:5])}): it must hold every gene that could have been chosen. Take both from the same table."
         )
     if len(chosen) == len(universe):
         raise DataError(f"genes holds all {len(universe):,} genes of the background: nothing was chosen.")

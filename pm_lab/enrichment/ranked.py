@@ -172,7 +172,7 @@ def _check_choices(gene_sets, null: str, method: str, n_permutations: int) -> No
         raise DataError('gene_sets is missing: a dict, the path of a gmt file, or a name such as "hallmark".')
     if null not in PERMUTATIONS or method not in METHODS:
         raise DataError(
-            f"null={null!r}, method={method!r}: null is one of {tuple(PERMUTATIONS)}, method one of {METHODS}."
+            f"null={null!r}, method={method!r}: null is one of {tuple(PERMUTATIONS)}, method of {METHODS}."
         )
     if n_permutations < FEWEST_PERMUTATIONS:
         raise DataError(f"n_permutations={n_permutations}: {FEWEST_PERMUTATIONS} at least.")
@@ -200,16 +200,16 @@ def _checked_ranking(ranking) -> tuple[list[str], np.ndarray, dict]:
     twice = genes[genes.duplicated()].unique()
     if len(twice):
         raise DataError(
-            f"{len(twice):,} genes are in the ranking more than once ({', '.join(twice[:5])}). Keep one row a "
-            "gene, e.g. the one with the most counts, before looking at the statistics."
+            f"{len(twice):,} genes are in the ranking more than once ({', '.join(twice[:5])}). Keep one row "
+            "a gene, e.g. the one with the most counts, before looking at the statistics."
         )
     values = pd.to_numeric(ranking, errors="coerce").to_numpy(float)
     bad = ~np.isfinite(values)
     if bad.any():
         raise DataError(
             f"the ranking has no finite number for {int(bad.sum()):,} of {len(bad):,} genes "
-            f"({', '.join(genes[bad][:5])}). Leave them out (ranking.dropna()); an infinite value is often the "
-            "logarithm of a p-value of 0: rank by the test statistic."
+            f"({', '.join(genes[bad][:5])}). Leave them out (ranking.dropna()); an infinite value is often "
+            "the logarithm of a p-value of 0: rank by the test statistic."
         )
     _warn_of_ranking(values)
     order = np.argsort(genes.to_numpy(str), kind="stable")
@@ -251,8 +251,8 @@ def _warn_of_ranking(values: np.ndarray) -> None:
         )
     if len(values) and (values >= 0).all():
         warnings.warn(
-            "The ranking has no negative value: sets of genes that do not change end up at its bottom and look "
-            "down-regulated. Rank by a signed statistic.",
+            "The ranking has no negative value: sets of genes that do not change end up at its bottom and "
+            "look down-regulated. Rank by a signed statistic.",
             PmLabWarning,
             stacklevel=4,
         )

@@ -96,17 +96,11 @@ def _nothing_left(present: dict, matched: dict, genes: list[str], min_size: int,
         members = [gene for found in matched.values() for gene in found][:3]
         return (
             f"None of the genes of the {len(present):,} sets ({', '.join(members)}, ...) is among the "
-            f"{len(genes):,} of the data ({', '.join(genes[:3])}, ...). Are these the same species and kind of "
-            "gene name?"
+            f"{len(genes):,} of the data ({', '.join(genes[:3])}, ...). Are these the same species and kind "
+            "of gene name?"
         )
     return (
         f"None of the {len(present):,} sets has {min_size} to {max_size} measured genes; the largest, "
-        f"{largest!r}, has {len(present[largest]):,} of {len(matched[largest]):,}. Change min_size or max_size, "
-        "or look at pm.gene_sets.mapping_report."
+        f"{largest!r}, has {len(present[largest]):,} of {len(matched[largest]):,}. Change min_size or "
+        "max_size, or look at pm.gene_sets.mapping_report."
     )
-
-
-def dropped(mapping: dict[str, list]) -> pd.DataFrame:
-    """The sets that were not tested, and why."""
-    table = pd.DataFrame(mapping)
-    return table[~table["tested"].astype(bool)]
