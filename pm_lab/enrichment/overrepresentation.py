@@ -108,7 +108,8 @@ def _check_genes(genes, background) -> tuple[set[str], list[str], int]:
     if outside:
         raise DataError(
             f"{len(outside):,} of {len(chosen):,} genes are not in the background "
-            f"({', '.join(outside[:5])}): it must hold every gene that could have been chosen. Take both from the same table."
+            f"({', '.join(outside[:5])}): it must hold every gene that could have been "
+            "chosen. Take both from the same table."
         )
     if len(chosen) == len(universe):
         raise DataError(f"genes holds all {len(universe):,} genes of the background: nothing was chosen.")

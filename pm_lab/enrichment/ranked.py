@@ -118,7 +118,7 @@ def gsea(
         genes, values, facts = comparison.genes, groups.observed(comparison), comparison.facts
     else:
         _only_ranking({"expression": expression, "labels": labels, "covariates": covariates})
-        genes, values, facts = _checked_ranking(ranking)
+        genes, values, facts = checked_ranking(ranking)
     sets = testable(gene_sets, genes, min_size, max_size)
     facts = {**facts, "n_genes": len(genes), "n_ties": _ties(values)}
 
@@ -193,7 +193,7 @@ def _only_ranking(others: dict) -> None:
         raise DataError(f'{", ".join(given)}: for null="permute_labels" only. Pass it, or leave these out.')
 
 
-def _checked_ranking(ranking) -> tuple[list[str], np.ndarray, dict]:
+def checked_ranking(ranking) -> tuple[list[str], np.ndarray, dict]:
     """Genes by name, their statistics, and what was left out."""
     ranking, n_missing = _as_series(ranking)
     genes = pd.Index(ranking.index.astype(str))
