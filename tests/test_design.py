@@ -218,3 +218,208 @@ def test_fitting_in_parallel_equals_one_by_one_and_leaves_no_process(fitted):
         if child.pid not in before and "resource_tracker" not in " ".join(child.cmdline())
     ]
     assert left == []
+
+
+# The report before fitting.
+
+
+def test_report_of_a_sound_design():
+    obs = patients(20)
+    report = design.design_report(obs, "~ batch + age + response", CONTRAST)
+    assert (report.n_samples, report.rank, report.residual_df) == (20, 4, 16)
+    assert report.groups == {"yes": 10, "no": 10}
+    assert report.leverage.sum() == pytest.approx(4), "hat values sum to the number of coefficients"
+    assert report.cross_tables["batch"].loc["yes"].tolist() == [5, 5]
+    assert report.verdict == "can be estimated" and report.warnings == []
+    for text in ("residual df           16", "10 yes, 10 no", "response by batch", "can be estimated"):
+        assert text in repr(report)
+
+
+def test_report_says_which_sample_has_leverage():
+    obs = patients(20)
+    obs.loc["p7", "age"] = 150
+    report = design.design_report(obs, "~ age + response", CONTRAST)
+    assert report.high_leverage == ["p7"] and report.leverage.idxmax() == "p7"
+
+
+def test_report_measures_how_much_other_terms_cost():
+    balanced = design.design_report(patients(20), "~ batch + response", CONTRAST)
+    assert balanced.variance_inflation == pytest.approx(1)
+    obs = patients(20)
+    obs["age"] = np.where(obs["response"] == "yes", 60, 50) + np.tile([0, 0, 1, 1], 5)
+    with pytest.warns(PmLabWarning, match="inflate the variance of response"):
+        report = design.design_report(obs, "~ age + response", CONTRAST)
+    matrix = np.column_stack([np.ones(20), obs["age"], obs["response"] == "yes"]).astype(float)
+    inverse = np.linalg.inv(matrix.T @ matrix)
+    assert report.variance_inflation == pytest.approx(inverse[2, 2] / (2 / 10))
+
+
+def test_report_leaves_a_third_level_out_and_counts_it():
+    obs = patients(20)
+    obs.loc[["p0", "p1"], "response"] = "unknown"
+    report = design.design_report(obs, "~ response", CONTRAST)
+    assert (report.left_out, report.n_samples) == (2, 18)
+
+
+def test_report_can_be_recorded_as_json():
+    import json
+
+    report = design.design_report(patients(20), "~ batch + response", CONTRAST)
+    record = json.loads(json.dumps(report.record()))
+    assert record["residual_df"] == 17 and record["cross_tables"]["batch"]["yes"] == {"a": 5, "b": 5}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "formula", "message"),
+    [
+        (lambda t: t.assign(plate=t["response"]), "~ plate + response", "plate"),
+        (lambda t: t.assign(site=t["batch"] + "1"), "~ batch + site + response", "Drop 'batch'"),
+        (lambda t: t.assign(age2=2 * t["age"]), "~ age + age2 + response", "terms repeat each other"),
+        (lambda t: t.assign(id=t.index), "~ id + response", "'id' fixes 'response'"),
+        (lambda t: t.assign(batch="a"), "~ batch + response", "one value only"),
+        (lambda t: t.iloc[:3], "~ response", "at least two patients"),
+        (lambda t: t.assign(patient="p1"), "~ response", "more than one sample"),
+    ],
+)
+def test_report_refuses_and_names_the_term(spoil, formula, message):
+    with pytest.raises(DesignError, match=message):
+        design.design_report(spoil(patients(20)), formula, CONTRAST)
+
+
+def test_report_warns_of_what_is_thin():
+    with pytest.warns(PmLabWarning, match="Only 2 samples with response='yes'"):
+        design.design_report(patients(20).iloc[[0, 1, 2, 3, 5, 7, 9]], "~ response", CONTRAST)
+    with pytest.warns(PmLabWarning, match="2 residual degrees of freedom"):
+        report = design.design_report(patients(6), "~ batch + age + response", CONTRAST)
+    assert len(report.warnings) == 1
+    obs = patients(20).assign(plate=lambda t: t["response"].map({"yes": "P1", "no": "P2"}))
+    obs.loc["p0", "plate"] = "P2"
+    with pytest.warns(PmLabWarning) as caught:
+        report = design.design_report(obs, "~ plate + response", CONTRAST)
+    assert "all but fixed by 'plate': 1 samples alone" in str(caught[0].message)
+    assert report.verdict == "can be estimated, with care"
+
+
+# DESeq2 for many genes at once against pydeseq2's own loop over genes.
+
+
+@pytest.fixture(scope="module")
+def by_pydeseq2(fitted):
+    """pydeseq2 as its documentation has it, covariate standardised."""
+    from pydeseq2.dds import DeseqDataSet
+    from pydeseq2.default_inference import DefaultInference
+    from pydeseq2.ds import DeseqStats
+
+    counts, obs, _ = fitted
+    table = obs[["age", "response"]].assign(age=(obs["age"] - obs["age"].mean()) / obs["age"].std())
+    inference = DefaultInference(n_cpus=1)
+    dds = DeseqDataSet(
+        counts=counts, metadata=table, design="~ age + response", inference=inference, quiet=True
+    )
+    dds.deseq2()
+    stats = DeseqStats(dds, contrast=["response", "yes", "no"], inference=inference, quiet=True)
+    stats.summary()
+    raw = stats.results_df.copy()
+    stats.lfc_shrink("response[T.yes]")
+    return raw, stats.results_df
+
+
+def test_fit_equals_pydeseq2s(fitted, by_pydeseq2):
+    result, raw = fitted[2], by_pydeseq2[0]
+    assert np.allclose(result["base_mean"], raw["baseMean"])
+    assert np.allclose(result["log2_fold_change"], raw["log2FoldChange"], atol=1e-4)
+    # Its optimiser stops where the likelihood of the dispersion is flat; the standard error follows.
+    assert np.allclose(result["lfc_se"], raw["lfcSE"], rtol=0.01)
+    assert np.allclose(result["stat"], raw["stat"], rtol=0.01, atol=0.005)
+
+
+def test_shrunken_fold_changes_equal_pydeseq2s(fitted, by_pydeseq2):
+    counts, obs, result = fitted
+    shrunken = design.fit_deseq2(counts, obs, "~ age + response", CONTRAST, shrink=True)
+    pd.testing.assert_frame_equal(shrunken[design.RESULT_COLUMNS], result)
+    assert np.allclose(
+        shrunken["shrunken_log2_fold_change"], by_pydeseq2[1]["log2FoldChange"], rtol=0.01, atol=0.01
+    )
+
+
+def test_shrunken_standard_error_is_the_curvature_of_the_posterior():
+    """Against numerical second derivatives; pydeseq2 0.5 adds the prior's curvature to whole columns."""
+    from pm_lab.design.negative_binomial import BatchedInference
+
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.ones(20), np.arange(20) % 2, rng.normal(size=20)])
+    counts = rng.negative_binomial(5, 0.05, (20, 3)).astype(float)
+    size, scale = np.array([5.0, 4.0, 6.0]), 0.2
+    beta, inverse, converged = BatchedInference().lfc_shrink_nbinom_glm(
+        x, counts, size, np.zeros(20), 15, scale, "", 1
+    )
+
+    def loss(b, gene):
+        eta = x @ b
+        likelihood = counts[:, gene] * eta - (counts[:, gene] + size[gene]) * np.logaddexp(
+            eta, np.log(size[gene])
+        )
+        return b[[0, 2]] @ b[[0, 2]] / (2 * 15**2) + np.log1p((b[1] / scale) ** 2) - likelihood.sum()
+
+    step = 1e-4 * np.eye(3)
+    for gene in range(3):
+        b = beta[gene]
+        gradient = [(loss(b + d, gene) - loss(b - d, gene)) / 2e-4 for d in step]
+        hessian = [
+            [
+                (
+                    loss(b + d + e, gene)
+                    - loss(b + d - e, gene)
+                    - loss(b - d + e, gene)
+                    + loss(b - d - e, gene)
+                )
+                / 4e-8
+                for e in step
+            ]
+            for d in step
+        ]
+        assert np.allclose(gradient, 0, atol=1e-3)
+        assert np.allclose(np.linalg.inv(hessian), inverse[gene], rtol=1e-3, atol=1e-6)
+    assert converged.all()
+
+
+def test_genes_that_diverge_are_handed_to_pydeseq2s_solver():
+    """All counts on one side: the fold change has no finite estimate."""
+    from pydeseq2.utils import irls_solver
+
+    from pm_lab.design.negative_binomial import BatchedInference
+
+    x = np.column_stack([np.ones(8), np.arange(8) % 2])
+    counts = np.array([[0, 900] * 4, [50, 60] * 4]).T.astype(float)
+    size_factors, dispersion = np.ones(8), np.array([1e-8, 0.1])
+    beta, mean, leverage, converged = BatchedInference().irls(counts, size_factors, x, dispersion, 0.5, 1e-8)
+    for gene in range(2):
+        expected = irls_solver(counts[:, gene], size_factors, x, dispersion[gene])
+        assert np.allclose(beta[gene], expected[0], rtol=1e-4, atol=1e-6)
+        assert np.allclose(leverage[:, gene], expected[2], atol=1e-4)
+    assert np.isfinite(mean).all() and converged.all()
+
+
+def test_size_factors_can_be_given(fitted):
+    counts, obs, result = fitted
+    given = pd.Series(np.linspace(0.5, 2, len(obs)), obs.index)
+    other = design.fit_deseq2(counts, obs, "~ age + response", CONTRAST, size_factors=given)
+    assert np.allclose(other["base_mean"], counts.div(given, axis=0).mean())
+    assert not np.allclose(other["base_mean"], result["base_mean"])
+
+
+def test_few_residual_degrees_of_freedom_take_rs_prior():
+    """Dispersions that vary by a known amount around their trend: 1 in ln, variance."""
+    from pydeseq2.dds import DeseqDataSet
+
+    from pm_lab.design.deseq2 import match_prior_variance
+
+    rng = np.random.default_rng(0)
+    obs = patients(6).iloc[:5]
+    counts = pd.DataFrame(rng.poisson(50, (5, 4000)), obs.index, [f"g{i}" for i in range(4000)])
+    dds = DeseqDataSet(counts=counts, metadata=obs[["response"]], design="~ response", quiet=True)
+    drawn = rng.chisquare(3, 4000) / 3 * np.exp(rng.normal(0, 1, 4000))
+    dds.var["fitted_dispersions"] = 0.1
+    dds.var["genewise_dispersions"] = 0.1 * drawn
+    match_prior_variance(dds)
+    assert dds.uns["prior_disp_var"] == pytest.approx(1, abs=0.12)

@@ -197,10 +197,13 @@ def _median_correlation(log: np.ndarray) -> np.ndarray:
 
 def _components(log: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Principal components of the most variable genes, and their shares of the variance."""
+    from threadpoolctl import threadpool_limits
+
     variance = np.where(usable, log.var(axis=0), -1)
     chosen = np.argsort(-variance, kind="stable")[:PCA_GENES]
     centred = log[:, chosen] - log[:, chosen].mean(axis=0)
-    u, s, vt = np.linalg.svd(centred, full_matrices=False)
+    with threadpool_limits(1):  # so small a matrix takes longer when threads share it
+        u, s, vt = np.linalg.svd(centred, full_matrices=False)
     n = min(N_COMPONENTS, len(log) - 1, len(s))
     # Signs are arbitrary: the largest loading is made positive, so that a figure is the same next time.
     sign = np.sign(vt[np.arange(n), np.abs(vt[:n]).argmax(axis=1)])

@@ -92,7 +92,7 @@ def _fit_steps(fitted, size_factors: pd.Series | None) -> None:
     fitted.fit_genewise_dispersions()
     fitted.fit_dispersion_trend()
     fitted.fit_dispersion_prior()
-    _prior_at_few_degrees(fitted)
+    match_prior_variance(fitted)
     fitted.fit_MAP_dispersions()
     fitted.fit_LFC()
     fitted.calculate_cooks()
@@ -100,7 +100,7 @@ def _fit_steps(fitted, size_factors: pd.Series | None) -> None:
     fitted.cooks_outlier()
 
 
-def _prior_at_few_degrees(fitted) -> None:
+def match_prior_variance(fitted) -> None:
     """The prior variance of log dispersions as R's DESeq2 takes it at 3 residual degrees of freedom or fewer.
 
     There log dispersions are skewed, and pydeseq2's median absolute deviation comes out small (.50 where

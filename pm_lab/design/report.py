@@ -226,7 +226,7 @@ def _concerns(groups: dict, residual_df: int, crossed: dict, factor: str, inflat
         )
     for name, table in crossed.items():
         breakers = int(table.to_numpy().sum() - table.max(axis=0).sum())
-        if breakers <= FEW_TIE_BREAKERS and table.shape[1] > 1:
+        if breakers <= min(FEW_TIE_BREAKERS, table.to_numpy().sum() / 4):
             said.append(
                 f"{factor!r} is all but fixed by {name!r}: {breakers} samples alone part the two, and the "
                 f"effect of {factor} rests on them."
