@@ -23,8 +23,8 @@ SMALLEST_SHARE = 0.5  # of the centroids' genes that must be measured
 GOOD_SHARE = 0.8  # below, a warning
 FEWEST_TO_CENTRE = 10  # patients; fewer have no median worth the name
 ENOUGH_TO_CENTRE = 50
-# Share of ER-positive patients within which plain medians do: at its ends 8-10 % of the calls differ from those
-# on balanced medians (subsets of nki and vdx; 30-33 % at 80 % ER-positive, about half at 100 %).
+# Share of ER-positive patients within which plain medians do: at its ends 8-10 % of the calls differ from
+# those on balanced medians (subsets of nki and vdx; 32-33 % at 80 % ER-positive, about half at 100 %).
 BALANCED = (0.35, 0.6)
 POSITIVE = {"1", "1.0", "true", "yes", "positive", "pos", "+", "er+", "p"}
 NEGATIVE = {"0", "0.0", "false", "no", "negative", "neg", "-", "er-", "n"}
