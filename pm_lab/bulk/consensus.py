@@ -27,7 +27,7 @@ def ward(points: np.ndarray, ks: list[int]) -> np.ndarray:
     return np.array([fcluster(tree, k, "maxclust") for k in ks])
 
 
-def consensus(points: np.ndarray, ks: list[int], n_resamples: int, rng) -> np.ndarray:
+def consensus_matrices(points: np.ndarray, ks: list[int], n_resamples: int, rng) -> np.ndarray:
     """How often two patients fall together among the resamples that hold both: ks × patients × patients."""
     n = len(points)
     labels = np.zeros((len(ks), n_resamples, n), dtype=int)  # 0: not in the resample

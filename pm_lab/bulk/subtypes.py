@@ -18,7 +18,7 @@ from pm_lab.bulk.consensus import (
     ambiguity,
     bootstrap_ari,
     components,
-    consensus,
+    consensus_matrices,
     distribution,
     labels_of,
     without_clusters,
@@ -131,7 +131,7 @@ def subtype(
     used = _genes_to_use(X, bulk.var_names, n_genes, genes)
     points = components(X[:, used], N_COMPONENTS)
     rng = np.random.default_rng(seed)
-    matrices = consensus(points, ks, n_resamples, rng)
+    matrices = consensus_matrices(points, ks, n_resamples, rng)
     curves = np.array([distribution(matrix) for matrix in matrices])
     null_curves = _null_curves(points, ks, n_resamples, n_null, rng)
     table = against_null(ambiguity(curves), ambiguity(null_curves))
@@ -240,7 +240,10 @@ def _null_curves(points: np.ndarray, ks: list[int], n_resamples: int, n_null: in
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
     rounds = tqdm(range(n_null), desc="Cohorts without clusters", leave=False, disable=quiet)
     return np.array(
-        [[distribution(matrix) for matrix in consensus(draw(), ks, n_resamples, rng)] for _ in rounds]
+        [
+            [distribution(matrix) for matrix in consensus_matrices(draw(), ks, n_resamples, rng)]
+            for _ in rounds
+        ]
     )
 
 
