@@ -83,11 +83,9 @@ def speed() -> list[str]:
     both = scores.dropna()
     ratio = sides["pm_lab"]["wall"] / sides["gseapy"]["wall"]
     correlation = both["gseapy"].corr(both["pm_lab"])
-    print(
-        f"Pre-ranked GSEA, {len(both):,} GO sets tested by both (gseapy {scores['gseapy'].count():,}, ",
-        end="",
-    )
-    print(f"pm_lab {scores['pm_lab'].count():,}: it mends older symbols)")
+    tested = scores.count()
+    print(f"Pre-ranked GSEA, {len(both):,} GO sets tested by both", end=" ")
+    print(f"(gseapy {tested['gseapy']:,}, pm_lab {tested['pm_lab']:,}: it mends older symbols)")
     print(f"{'':12}{'gseapy':>10}{'pm_lab':>10}{'ratio':>8}{'target':>8}")
     print(f"{'wall, s':12}{sides['gseapy']['wall']:10.1f}{sides['pm_lab']['wall']:10.1f}{ratio:8.3f}", end="")
     print(f"{LARGEST_RATIO:8.2f}")
@@ -104,7 +102,7 @@ def speed() -> list[str]:
 
 
 def grade(seed: int, deseq2: bool = True, n_permutations: int | None = None):
-    """One row per method on one simulated cohort: sets found, of these null, planted found, null ones ranked above."""
+    """One row per method on one simulated cohort: sets found, of these null, and the planted ones."""
     import pandas as pd
 
     import pm_lab as pm
