@@ -84,7 +84,7 @@ def counts(adata: AnnData, layer: str | None = None):
 
 
 _MEND = (
-    'Put the raw counts into layers["counts"] (before normalising: cells.layers["counts"] = cells.X.copy()).'
+    'Put the raw counts into layers["counts"] (before normalising: adata.layers["counts"] = adata.X.copy()).'
 )
 
 

@@ -122,6 +122,8 @@ def subtype(
     >>> table.attrs["k"]
     1
     """
+    from threadpoolctl import threadpool_limits
+
     bulk = checks.bulk_of(cohort)
     X = log_expression(bulk)
     covariates = [covariates] if isinstance(covariates, str) else list(covariates)
@@ -129,15 +131,18 @@ def subtype(
     if covariates:
         X = _residuals(X, bulk, covariates)
     used = _genes_to_use(X, bulk.var_names, n_genes, genes)
-    points = components(X[:, used], N_COMPONENTS)
     rng = np.random.default_rng(seed)
-    matrices = consensus_matrices(points, ks, n_resamples, rng)
-    curves = np.array([distribution(matrix) for matrix in matrices])
-    null_curves = _null_curves(points, ks, n_resamples, n_null, rng)
+    # Thousands of small matrices: more than one linear-algebra thread only gets in the way.
+    with threadpool_limits(1):
+        points = components(X[:, used], N_COMPONENTS)
+        matrices = consensus_matrices(points, ks, n_resamples, rng)
+        curves = np.array([distribution(matrix) for matrix in matrices])
+        null_curves = _null_curves(points, ks, n_resamples, n_null, rng)
+        labels = [labels_of(matrix, number) for matrix, number in zip(matrices, ks, strict=True)]
+        stability = bootstrap_ari(points, labels, ks, n_resamples, rng)
     table = against_null(ambiguity(curves), ambiguity(null_curves))
     table.insert(0, "k", ks)
-    labels = [labels_of(matrix, number) for matrix, number in zip(matrices, ks, strict=True)]
-    table["bootstrap_ari"] = bootstrap_ari(points, labels, ks, n_resamples, rng)
+    table["bootstrap_ari"] = stability
     table["smallest"] = [int(np.bincount(found).min()) for found in labels]
     passed = table["z"].where(table["padj"] < ALPHA)
     table["chosen"] = passed.notna() & (passed == passed.max())
