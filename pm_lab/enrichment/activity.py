@@ -147,14 +147,12 @@ def _standardised(table: pd.DataFrame, reference) -> tuple[pd.DataFrame, dict[st
             f"adata and reference share no gene ({', '.join(table.columns[:3])}; "
             f"{', '.join(base.columns[:3])}): use the same kind of gene name."
         )
+    n_not_shared = len(base.columns.union(table.columns)) - len(shared)
     base = base[shared]
     spread = base.std(ddof=1)
     varies = (base.max() > base.min()).to_numpy() & (spread > 0).to_numpy()
-    counted = {
-        "n_not_shared": len(table.columns.union(base.columns)) - len(shared) if reference is not None else 0,
-        "n_constant": int((~varies).sum()),
-    }
     kept = base.columns[varies]
+    counted = {"n_not_shared": n_not_shared, "n_constant": int((~varies).sum())}
     return (table[kept] - base[kept].mean()) / spread[kept], counted
 
 
