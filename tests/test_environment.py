@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 CONDA_FILES = ["environment.yml", "binder/environment.yml"]
-CONDA_NAMES = {"matplotlib": "matplotlib-base", "igraph": "python-igraph", "torch": "pytorch-cpu", "seaborn": "seaborn-base"}
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "igraph": "python-igraph", "torch": "pytorch-cpu"}
 CONDA_TOOLS = {"python", "pip", "nodejs"}
 SET_UP = [
     *CONDA_FILES,
