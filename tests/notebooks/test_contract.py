@@ -10,7 +10,8 @@ import execute
 import nbformat
 import pytest
 
-PROMISED = ["00_welcome", "01_single_cell", "case_studies/interferon_kang2018"]
+PROMISED = ["00_welcome", "01_single_cell", "02_bulk_expression", "03_pathway_enrichment"]
+PROMISED += ["case_studies/colorectal_metastasis", "case_studies/interferon_kang2018"]
 
 OPENING = ["What you will be able to do", "Runtime, memory, data"]
 CLOSING = ["What could fool you", "How did we do", "Exercises", "References", "Session info"]
