@@ -35,8 +35,8 @@ def over_representation(
     DataFrame
         One row per set tested, by p-value: ``gene_set``, ``size`` (genes in the background), ``overlap``
         (of these, chosen), ``expected`` (overlap by chance), ``fold_enrichment`` (overlap / expected),
-        ``odds_ratio`` (of the 2 × 2 table), ``pvalue``, ``fdr``, ``genes`` (list, those in the overlap).
-        ``attrs``: ``mapping`` (each set given, its genes measured, whether tested and why not;
+        ``odds_ratio`` (of the 2 × 2 table), ``pvalue``, ``fdr``, ``genes`` (list, those in the overlap, by
+        name). ``attrs``: ``mapping`` (each set given, its genes measured, whether tested and why not;
         ``pd.DataFrame(result.attrs["mapping"])``), ``mended`` (older symbols that were matched),
         ``n_genes``, ``n_background``, ``n_repeated`` (names given more than once, counted once).
 
@@ -64,7 +64,7 @@ def over_representation(
     sets = testable(gene_sets, universe, min_size, max_size)
     rows = []
     for name, members in sets.members.items():
-        found = [gene for gene in members if gene in chosen]
+        found = sorted(chosen.intersection(members))
         rows.append((name, len(members), len(found), found))
     table = pd.DataFrame(rows, columns=["gene_set", "size", "overlap", "genes"])
     n_chosen, n_all = len(chosen), len(universe)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+TOLERANCE = 1e-5  # relative; null scores are kept with the digits of float32
+
 
 class SetIndex(NamedTuple):
     """Members of all sets as gene numbers, one set after the other."""
@@ -94,7 +96,7 @@ def gene_null(weight: np.ndarray, sizes: np.ndarray, n_permutations: int, seed: 
     distinct, which = np.unique(sizes, return_inverse=True)
     nested = SetIndex.of([np.arange(size) for size in distinct], len(weight))
     rng = np.random.default_rng(seed)
-    null = np.empty((len(distinct), n_permutations))
+    null = np.empty((len(distinct), n_permutations), dtype=np.float32)
     for column in progress(n_permutations):
         null[:, column] = enrichment_scores(rng.permutation(len(weight)), weight, nested)
     return null[which]
@@ -115,33 +117,36 @@ def significance(scores: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.n
     of n null scores of that sign at least as extreme. The false discovery rate is the share of all sets'
     null scores at least as extreme as the set's, over the share of observed ones; one is added to both
     counts of the null, so that it is never zero.
+
+    Parameters
+    ----------
+    scores : by set.
+    null : sets × permutations. It is changed in place: with thousands of sets it is large.
     """
-    up = scores >= 0
-    same = np.where(up[:, None], null >= 0, null < 0)
-    extreme = same & (np.abs(null) >= np.abs(scores)[:, None])
-    pvalue = (extreme.sum(axis=1) + 1) / (same.sum(axis=1) + 1)
-    normalised = scores / _mean_size(null, up, scores)
-    pooled = np.where(
-        null >= 0,
-        null / _mean_size(null, np.full(len(null), True), scores)[:, None],
-        null / _mean_size(null, np.full(len(null), False), scores)[:, None],
-    ).ravel()
-    fdr = np.empty(len(scores))
-    fdr[up] = _pooled_fdr(normalised[up], pooled[pooled >= 0])
-    fdr[~up] = _pooled_fdr(-normalised[~up], -pooled[pooled < 0])
+    normalised, pvalue = np.empty(len(scores)), np.empty(len(scores))
+    for row, (score, of_set) in enumerate(zip(scores, null, strict=True)):
+        up = of_set >= 0
+        same = np.abs(of_set[up == (score >= 0)])
+        # The observed labelling may be drawn again; it must count as extreme whatever its last digits.
+        pvalue[row] = ((same >= abs(score) * (1 - TOLERANCE)).sum() + 1) / (len(same) + 1)
+        own = abs(score) or 1.0
+        size = same.mean() if len(same) and same.any() else own
+        normalised[row] = score / size
+        for side in (up, ~up):
+            if of_set[side].any():
+                of_set[side] /= np.abs(of_set[side]).mean()
+    pooled = null.ravel()
+    pooled.sort()
+    n_down = np.searchsorted(pooled, 0)
+    up, fdr = scores >= 0, np.empty(len(scores))
+    fdr[up] = _pooled_fdr(normalised[up], pooled[n_down:])
+    fdr[~up] = _pooled_fdr(-normalised[~up], -pooled[:n_down][::-1])
     return normalised, pvalue, fdr
 
 
-def _mean_size(null: np.ndarray, up: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Mean absolute null score of the sign asked for; where there is none, the score's own size."""
-    same = np.where(up[:, None], null >= 0, null < 0)
-    n = same.sum(axis=1)
-    mean = np.abs(np.where(same, null, 0)).sum(axis=1) / np.maximum(n, 1)
-    return np.where(mean > 0, mean, np.where(scores == 0, 1, np.abs(scores)))
-
-
 def _pooled_fdr(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    null, ordered = np.sort(null), np.sort(observed)
-    expected = (len(null) - np.searchsorted(null, observed) + 1) / (len(null) + 1)
+    """``null`` is sorted."""
+    ordered = np.sort(observed)
+    expected = (len(null) - np.searchsorted(null, observed * (1 - TOLERANCE)) + 1) / (len(null) + 1)
     found = (len(ordered) - np.searchsorted(ordered, observed)) / max(len(ordered), 1)
     return np.minimum(expected / found, 1)

@@ -80,9 +80,10 @@ def gsea(
         of the genes up to the peak, the most extreme first). ``fdr`` is Subramanian's from the pooled null
         with permutations (never 0: one is added to the counts of the null), Benjamini-Hochberg with
         multilevel. The first is an estimate and not a bound: with the labels of the P53 data shuffled, 12 %
-        of the shuffles have one or more of 308 sets below .05. ``attrs``: ``null``, ``method``, ``fdr``, ``n_permutations``, ``seed``, ``ranking``
-        (``n_genes``, ``n_ties``, ``n_missing``; with labels also the contrast, the statistic and the patients
-        counted), ``mapping`` (each set given, genes measured, whether tested and why not), ``mended``.
+        of the shuffles have one or more of 308 sets below .05. ``attrs``: ``null``, ``method``, ``fdr``,
+        ``n_permutations``, ``seed``, ``ranking`` (``n_genes``, ``n_ties``, ``n_missing``; with labels also
+        the contrast, the statistic and the patients counted), ``mapping`` (each set given, genes measured,
+        whether tested and why not), ``mended`` (older symbols that were matched).
 
     Raises
     ------
@@ -277,7 +278,7 @@ def _choose(method: str, n_sets: int) -> str:
 
 
 def _by_labels(scores, comparison, index: SetIndex, n_permutations: int, seed: int):
-    against = np.empty((len(scores), n_permutations))
+    against = np.empty((len(scores), n_permutations), dtype=np.float32)
     statistics = groups.permuted(comparison, n_permutations, seed)
     for column, statistic in zip(progress(n_permutations), statistics, strict=True):
         against[:, column] = enrichment_scores(*places(statistic, stable=False), index)

@@ -148,9 +148,13 @@ def test_permuted_labels_give_nothing(bulk, core):
 
 
 def test_few_ways_to_label_are_warned_of(expression, labels, sets):
-    run = {"gene_sets": sets, "null": "permute_labels", "n_permutations": 100}
+    run = {"gene_sets": sets, "null": "permute_labels", "n_permutations": 1000}
+    few, of_few = expression[:6].copy(), labels[:6]
+    few.loc[of_few == "b", sets["S0"]] += 20  # the groups differ as much as they can
     with pytest.warns(PmLabWarning, match="Only 20 ways to label"):
-        pm.enrichment.gsea(expression=expression[:6], labels=labels[:6], **run)
+        found = pm.enrichment.gsea(expression=few, labels=of_few, **run).set_index("gene_set")
+    assert found.at["S0", "enrichment_score"] > 0.9
+    assert 0.05 < found.at["S0", "pvalue"] < 0.2  # one of the ten labellings in which its score is positive
 
 
 @pytest.mark.parametrize(

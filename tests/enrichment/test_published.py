@@ -49,11 +49,11 @@ def test_p53_with_permuted_labels_gives_nothing(p53):
     """Nothing differs, yet the pooled rate is no more than an estimate: of 300 labellings 12 % have a set."""
     rng = np.random.default_rng(0)
     found = []
-    for _ in range(8):
+    for _ in range(5):
         labels = list(rng.permutation(p53.obs["p53"]))
-        run = {"gene_sets": "c2_broad_2005", "n_permutations": 300, **SIZES}
+        run = {"gene_sets": "c2_broad_2005", "n_permutations": 200, **SIZES}
         found.append((pm.enrichment.gsea(expression=p53, labels=labels, **run)["fdr"] < 0.05).sum())
-    assert np.count_nonzero(found) <= 2
+    assert np.count_nonzero(found) <= 1
     assert max(found) <= 3
 
 
