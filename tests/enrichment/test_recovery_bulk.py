@@ -1,4 +1,4 @@
-"""Bulk expression and enrichment against the planted truth: two seeds here, five in benchmarks/recovery_bulk.py."""
+"""Genes and pathways of bulk against the planted truth: two seeds, five in benchmarks/recovery_bulk.py."""
 
 import pandas as pd
 import pytest
