@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pm_lab import gene_sets as floor
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, DatasetUnavailable
 
 GeneSets = Mapping[str, Iterable[str]] | str | Path
 
@@ -18,7 +18,8 @@ def read_gmt(path_or_name: str | Path) -> dict[str, list[str]]:
     Parameters
     ----------
     path_or_name : path of a gmt file; ``"core"`` for the bundled sets; or ``"hallmark"``, ``"go_bp"``,
-        ``"c2_broad_2005"`` of the data set ``gene_sets``, taken from the cache or the mirror.
+        ``"c2_broad_2005"`` of the data set ``gene_sets``, from the cache or the mirror: an analysis asks no
+        server, ``pm.datasets.fetch("gene_sets")`` does, once.
 
     Returns
     -------
@@ -30,7 +31,7 @@ def read_gmt(path_or_name: str | Path) -> dict[str, list[str]]:
     DataError
         No such file, or a line that is not gmt, named by its number.
     DatasetUnavailable
-        A registered collection that is not on this machine and cannot be fetched.
+        A registered collection that is not on this machine.
 
     Examples
     --------
@@ -39,10 +40,21 @@ def read_gmt(path_or_name: str | Path) -> dict[str, list[str]]:
     ['ERBB2', 'GRB7', 'STARD3']
     """
     if str(path_or_name) in floor.REGISTERED and not Path(path_or_name).is_file():
-        from pm_lab import datasets
-
-        return datasets.load("gene_sets")[str(path_or_name)]
+        return _registered(str(path_or_name))
     return floor.read_gmt(path_or_name)
+
+
+def _registered(name: str) -> dict[str, list[str]]:
+    from pm_lab import datasets
+
+    files = datasets.verify("gene_sets")
+    if not files["ok"].all():
+        absent = ", ".join(files.loc[~files["ok"], "file"])
+        raise DatasetUnavailable(
+            f"The sets {name!r} are not on this machine ({absent}). Fetch them once, where there is a "
+            'network: pm.datasets.fetch("gene_sets"), or pm-lab data fetch gene_sets. "core" needs none.'
+        )
+    return datasets.load("gene_sets")[name]
 
 
 class TestableSets(NamedTuple):

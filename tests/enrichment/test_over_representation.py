@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import pm_lab as pm
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, DatasetUnavailable
 
 GENES = [f"GENE{i}" for i in range(40)]
 
@@ -108,6 +108,14 @@ def test_gene_sets_from_a_file_or_by_name(tmp_path, mirror):
     assert pm.enrichment.over_representation(GENES[:3], path, GENES)["gene_set"].tolist() == ["A"]
     assert len(pm.enrichment.read_gmt("hallmark")) == 50
     assert pm.enrichment.read_gmt("core") == pm.gene_sets.read_gmt("core")
+
+
+def test_registered_sets_that_are_not_here_are_not_fetched(temporary_cache, monkeypatch):
+    """The error comes from the folders: a socket would fail with another one."""
+    monkeypatch.delenv("PM_LAB_MIRROR", raising=False)
+    monkeypatch.delenv("PM_LAB_OFFLINE", raising=False)
+    with pytest.raises(DatasetUnavailable, match=r"hallmark_v7.*pm\.datasets\.fetch"):
+        pm.enrichment.over_representation(GENES[:3], "hallmark", GENES)
 
 
 def test_a_malformed_line_is_named_by_its_number(tmp_path):
