@@ -412,7 +412,7 @@ def test_few_residual_degrees_of_freedom_take_rs_prior():
     """Dispersions that vary by a known amount around their trend: 1 in ln, variance."""
     from pydeseq2.dds import DeseqDataSet
 
-    from pm_lab.design.deseq2 import match_prior_variance
+    from pm_lab.design.dispersions import match_prior_variance
 
     rng = np.random.default_rng(0)
     obs = patients(6).iloc[:5]

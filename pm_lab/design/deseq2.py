@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 
-import numpy as np
 import pandas as pd
 
 from pm_lab.errors import DesignError
 
+from .dispersions import FEW_DEGREES, match_prior_variance, refit_trend
 from .formula import contrast_vector, model_table
 
 RESULT_COLUMNS = ["base_mean", "log2_fold_change", "lfc_se", "stat", "pvalue", "padj"]
-FEW_DEGREES = 3
-HISTOGRAM = np.arange(-20, 21) / 2  # of log dispersions around their trend, R's
-PRIOR_VARIANCES = np.arange(801) / 100
-LEAST_PRIOR_VARIANCE = 0.25
-ONE_DRAW = 1e-4  # share of one of R's 10,000 draws, so that no logarithm is of zero
 SHRUNKEN_COLUMNS = ["shrunken_log2_fold_change", "shrunken_lfc_se"]
 
 
@@ -91,41 +86,17 @@ def _fit_steps(fitted, size_factors: pd.Series | None) -> None:
         fitted.var["_normed_means"] = fitted.layers["normed_counts"].mean(axis=0)
     fitted.fit_genewise_dispersions()
     fitted.fit_dispersion_trend()
+    n, p = fitted.obsm["design_matrix"].shape
+    if n - p <= FEW_DEGREES:
+        refit_trend(fitted)
     fitted.fit_dispersion_prior()
-    match_prior_variance(fitted)
+    if n - p <= FEW_DEGREES:
+        match_prior_variance(fitted)
     fitted.fit_MAP_dispersions()
     fitted.fit_LFC()
     fitted.calculate_cooks()
     fitted.refit()
     fitted.cooks_outlier()
-
-
-def match_prior_variance(fitted) -> None:
-    """The prior variance of log dispersions as R's DESeq2 takes it at 3 residual degrees of freedom or fewer.
-
-    There log dispersions are skewed, and pydeseq2's median absolute deviation comes out small (.50 where
-    this gives .68 on airway; standard errors are then 5 % off R's, and 1 % with this). What is
-    observed is compared with log(chi-squared / df) + N(0, variance) for a grid of variances, by
-    Kullback-Leibler divergence of histograms; R draws the latter at random, here it is integrated.
-    """
-    from scipy.stats import chi2
-
-    n, p = fitted.obsm["design_matrix"].shape
-    if n - p > FEW_DEGREES:
-        return
-    gene = fitted.var["genewise_dispersions"]
-    residuals = np.log(gene / fitted.var["fitted_dispersions"])[gene >= 100 * fitted.min_disp]
-    observed = np.histogram(residuals, HISTOGRAM)[0]
-    if not observed.any():
-        return
-    observed = observed / observed.sum()
-    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
-    spread = np.sqrt(PRIOR_VARIANCES)[:, None, None] * nodes
-    cumulative = chi2.cdf((n - p) * np.exp(HISTOGRAM[:, None] - spread), n - p) @ (weights / weights.sum())
-    expected = np.diff(cumulative, axis=1)
-    divergence = -(observed * np.log(expected / expected.sum(axis=1, keepdims=True) + ONE_DRAW)).sum(axis=1)
-    best = PRIOR_VARIANCES[divergence.argmin()]
-    fitted.uns["prior_disp_var"] = np.float64(max(best, LEAST_PRIOR_VARIANCE))
 
 
 def _one_coefficient(weights: pd.Series, design: str) -> str:

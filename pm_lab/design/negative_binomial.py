@@ -12,6 +12,10 @@ from scipy.stats import norm
 
 RIDGE = 1e-6  # pydeseq2's, on natural log fold changes
 BLOCK = 100_000  # counts looked at together: they stay in the processor's cache
+LEAST_MEAN = 0.5  # of fitted counts, in R and in pydeseq2
+# Where the likelihood is as flat as this a dispersion stays where it starts, as in R and in pydeseq2: the
+# trend over genes depends on it, since many genes of a small study start at no dispersion at all.
+FLAT = 1e-5
 DISPERSION_TOLERANCE = 1e-7  # of the log dispersion
 SHRINK_TOLERANCE = 1e-6  # of the natural log fold change
 MOST_STEPS = 200
@@ -21,7 +25,10 @@ class BatchedInference(DefaultInference):
     """pydeseq2's estimators, solved for blocks of genes by matrix algebra, blocks shared by threads.
 
     The optima are those of :class:`pydeseq2.default_inference.DefaultInference`, found more exactly; genes
-    that do not converge are handed to its solver. No process is started.
+    that do not converge are handed to its solver. No process is started. Two things are R's where
+    pydeseq2 0.5 differs from it: fitted means are floored in the Wald test, and the apeGLM posterior is
+    maximised from two starts, with its own Hessian (pydeseq2 can stop at a fold change of the other sign, its
+    issue 347, and adds the prior's curvature to whole columns).
     """
 
     def __init__(self, n_jobs: int = 1):
@@ -80,7 +87,10 @@ class BatchedInference(DefaultInference):
         """p-values, statistics and standard errors (natural log) of one contrast."""
 
         def solve(genes):
-            fisher = _gram(mu.T[genes] / (1 + mu.T[genes] * disp[genes, None]), design_matrix)
+            # R floors the means here, too; pydeseq2 does not, and a gene without counts on one side has a
+            # standard error of 1.66 where R says 1.05.
+            mean = np.maximum(mu.T[genes], LEAST_MEAN)
+            fisher = _gram(mean / (1 + mean * disp[genes, None]), design_matrix)
             weights = np.linalg.solve(fisher + ridge_factor, contrast[:, None])
             error = np.sqrt(np.einsum("gpq,gpr,grq->gq", weights, fisher, weights))[:, 0]
             statistic = (lfc[genes] - lfc_null) @ contrast / error
@@ -202,7 +212,7 @@ def _descend(slope: Callable, start: np.ndarray, lowest: float, highest: float) 
     genes = np.arange(len(start))
     near, near_slope = start.copy(), slope(start, genes)
     far, far_slope = near.copy(), near_slope.copy()
-    active, stride = genes, 0.5
+    active, stride = genes[np.abs(near_slope) > FLAT], 0.5
     while len(active):
         near[active], near_slope[active] = far[active], far_slope[active]
         far[active] = np.clip(near[active] - stride * np.sign(near_slope[active]), lowest, highest)
@@ -210,8 +220,7 @@ def _descend(slope: Callable, start: np.ndarray, lowest: float, highest: float) 
         at_bound = (far[active] <= lowest) | (far[active] >= highest)
         active = active[(far_slope[active] * near_slope[active] > 0) & ~at_bound]
         stride *= 2
-    downhill_to_bound = far_slope * near_slope > 0
-    active = genes[~downhill_to_bound]
+    active = genes[far_slope * near_slope < 0]
     for _ in range(MOST_STEPS):
         active = active[np.abs(far[active] - near[active]) > DISPERSION_TOLERANCE]
         if not len(active):
