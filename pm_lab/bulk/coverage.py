@@ -26,8 +26,9 @@ def warn_of_coverage(counts: np.ndarray, names: pd.Index) -> None:
         warnings.warn(
             f"{int(large.sum())} of {len(size)} samples have more than {LARGEST_LIBRARY / 1e6:.0f} million "
             f"counts (up to {size.max():.3g}, e.g. {names[large][0]}): no library has so many reads. They "
-            "look like sums of coverage by base, as recount2 gives them, and every p-value would be far too "
-            "small. Mend: pm.bulk.coverage_to_counts(cohort, read_length=...).",
+            "look like sums of coverage by base, as recount2 gives them. Each read counts many times, so the "
+            "noise of genes with few reads is understated. Mend: pm.bulk.coverage_to_counts(cohort, "
+            "read_length=...).",
             PmLabWarning,
             stacklevel=3,
         )
