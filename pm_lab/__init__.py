@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         *("bulk", "checks", "datasets", "design", "doctor", "enrichment", "errors", "gene_sets", "keys"),
         "singlecell",
+        "validation",
     ],
 )

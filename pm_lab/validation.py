@@ -1,0 +1,484 @@
+"""Honest validation, shared by every analysis: outcomes, grouped splits, metrics, bootstrap by patient."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pm_lab import keys
+from pm_lab.errors import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+METRICS = {"survival": "c_index", "binary": "auc", "continuous": "r2"}
+TRUE_WORDS = {"yes", "true", "positive", "responder", "case", "1", "event"}
+MOST_PAIRS = 25_000_000  # of patients held at once for a concordance
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is predicted, one entry a patient.
+
+    Attributes
+    ----------
+    name : endpoint or column.
+    kind : "survival", "binary" or "continuous".
+    values : event (1) or censored (0); class 1 or 0; or the number itself.
+    time : follow-up time of a survival outcome, in ``unit``.
+    positive : the level of a binary outcome that is 1.
+    columns : the obs columns that it is made of.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray
+    time: np.ndarray | None = None
+    unit: str = ""
+    positive: str = ""
+    columns: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def metric(self) -> str:
+        """``c_index`` (Harrell), ``auc`` or ``r2``."""
+        return METRICS[self.kind]
+
+    @property
+    def n_events(self) -> int:
+        """Events, or patients of the positive class; for a continuous outcome the patients."""
+        return len(self) if self.kind == "continuous" else int(self.values.sum())
+
+    def take(self, rows) -> Outcome:
+        """The outcome of some patients."""
+        return replace(self, values=self.values[rows], time=None if self.time is None else self.time[rows])
+
+    def structured(self) -> np.ndarray:
+        """A survival outcome as scikit-survival takes it."""
+        from sksurv.util import Surv
+
+        return Surv.from_arrays(self.values.astype(bool), self.time)
+
+    def table(self, index: pd.Index) -> pd.DataFrame:
+        """The outcome as columns: ``time`` and ``event``, or ``outcome``."""
+        if self.kind == "survival":
+            return pd.DataFrame({"time": self.time, "event": self.values.astype(bool)}, index=index)
+        return pd.DataFrame({"outcome": self.values}, index=index)
+
+
+def read_outcome(adata: AnnData, outcome: str, positive: str | None = None) -> Outcome:
+    """Read an endpoint of ``uns["endpoints"]`` or a column of ``obs``, and check it.
+
+    Parameters
+    ----------
+    adata : one row per patient.
+    outcome : an endpoint's name, or a column with two levels (binary) or numbers (continuous).
+    positive : the level that counts as 1; by default True, 1, "yes" and the like, else the last category.
+
+    Raises
+    ------
+    DataError
+        No such endpoint or column; missing or negative times; an event that is not 0/1; no event or one;
+        one class only; a class of one patient; more than two levels of text; the time column of an endpoint.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> outcome = pm.validation.read_outcome(pm.datasets.load("gse7390"), "dmfs")
+    >>> outcome.kind, len(outcome), outcome.n_events
+    ('survival', 198, 51)
+    """
+    endpoints = adata.uns.get(keys.ENDPOINTS, {})
+    if outcome in endpoints:
+        return _survival(adata, outcome, endpoints[outcome])
+    for name, endpoint in endpoints.items():
+        if outcome in (endpoint["time"], endpoint["event"]):
+            raise DataError(
+                f"obs[{outcome!r}] is a part of the endpoint {name!r}: alone it ignores censoring. "
+                f"Pass outcome={name!r}."
+            )
+    if outcome not in adata.obs:
+        raise DataError(
+            f"outcome={outcome!r} is neither an endpoint of uns['endpoints'] ({_first(endpoints) or 'none'}) "
+            f"nor a column of obs ({_first(adata.obs.columns, 12)})."
+        )
+    column = adata.obs[outcome]
+    _refuse_missing(column, outcome)
+    return _continuous_or_binary(column, outcome, positive)
+
+
+def endpoint_columns(adata: AnnData) -> dict[str, str]:
+    """Every obs column that belongs to a declared endpoint → that endpoint's name.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> pm.validation.endpoint_columns(pm.datasets.load("gse7390"))
+    {'dmfs_time': 'dmfs', 'dmfs_event': 'dmfs'}
+    """
+    declared = adata.uns.get(keys.ENDPOINTS, {})
+    parts = ("time", "event", "entry")
+    return {
+        str(endpoint[part]): name
+        for name, endpoint in declared.items()
+        for part in parts
+        if endpoint.get(part) is not None
+    }
+
+
+def _refuse_missing(column: pd.Series, name: str) -> None:
+    missing = column.isna()
+    if missing.any():
+        raise DataError(
+            f"obs[{name!r}] is missing for {int(missing.sum()):,} of {len(column):,} patients "
+            f"({_first(column.index[missing])}). Leave them out knowingly: "
+            f"cohort = cohort[cohort.obs[{name!r}].notna()].copy()."
+        )
+
+
+def _survival(adata: AnnData, name: str, endpoint: dict) -> Outcome:
+    absent = [endpoint[part] for part in ("time", "event") if endpoint[part] not in adata.obs]
+    if absent:
+        raise DataError(f"the endpoint {name!r} names {absent}, which obs does not have.")
+    time, event = adata.obs[endpoint["time"]], adata.obs[endpoint["event"]]
+    _refuse_missing(time, endpoint["time"])
+    _refuse_missing(event, endpoint["event"])
+    times = pd.to_numeric(time, errors="coerce").to_numpy(float)
+    bad = ~np.isfinite(times) | (times < 0)
+    if bad.any():
+        raise DataError(
+            f"obs[{endpoint['time']!r}] is negative or no number for {int(bad.sum()):,} patients "
+            f"({_first(time.index[bad])}). Time runs from entry; mend or leave out these patients."
+        )
+    words = event.astype(str).replace({"True": "1", "False": "0"})
+    coded = pd.to_numeric(words, errors="coerce")
+    if not coded.isin([0, 1]).all():
+        raise DataError(
+            f"obs[{endpoint['event']!r}] holds {_first(event.astype(str).unique())}; an event is 1 or True, "
+            "a censored patient 0 or False."
+        )
+    events = coded.to_numpy(float)
+    if events.sum() < 2:
+        what = "all patients are censored" if events.sum() == 0 else "there is one event only"
+        raise DataError(
+            f"endpoint {name!r}: {what} ({len(events):,} patients). Nothing can be learnt about time to an "
+            f"event that is not seen; check the coding of obs[{endpoint['event']!r}] (1 = event)."
+        )
+    columns = (endpoint["time"], endpoint["event"])
+    return Outcome(name, "survival", events, times, str(endpoint.get("unit", "")), columns=columns)
+
+
+def _continuous_or_binary(column: pd.Series, name: str, positive: str | None) -> Outcome:
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    levels = list(column.cat.categories) if column.dtype == "category" else sorted(column.unique(), key=str)
+    levels = [level for level in levels if (column == level).any()]
+    if len(levels) < 2:
+        raise DataError(f"obs[{name!r}] has one value only ({levels[0]!r}): there is nothing to predict.")
+    if numeric and len(levels) > 2:
+        values = column.to_numpy(float)
+        if not np.isfinite(values).all():
+            raise DataError(f"obs[{name!r}] holds infinite values.")
+        return Outcome(name, "continuous", values, columns=(name,))
+    if len(levels) > 2:
+        raise DataError(
+            f"obs[{name!r}] has {len(levels)} levels ({_first(levels)}). Make a column with the two to tell "
+            "apart, or one of numbers."
+        )
+    chosen = _positive_level(levels, name, positive)
+    values = (column == chosen).to_numpy(float)
+    smaller = int(min(values.sum(), len(values) - values.sum()))
+    if smaller < 2:
+        raise DataError(f"obs[{name!r}]: one patient only in the smaller of the classes {levels}.")
+    return Outcome(name, "binary", values, positive=str(chosen), columns=(name,))
+
+
+def _positive_level(levels: list, name: str, positive: str | None):
+    if positive is not None:
+        found = [level for level in levels if str(level) == str(positive)]
+        if not found:
+            raise DataError(f"positive={positive!r} is no level of obs[{name!r}]: {levels}.")
+        return found[0]
+    known = [level for level in levels if str(level).lower() in TRUE_WORDS]
+    return known[0] if len(known) == 1 else levels[-1]
+
+
+def patients_of(adata: AnnData, patient_key: str | None = None) -> np.ndarray:
+    """The patient of each row, refused where one patient has several rows and nobody said so.
+
+    Parameters
+    ----------
+    patient_key : the column of patients; rows of one patient then stay together in every split. By default
+        each row is a patient, which ``obs["patient"]``, where there is one, must bear out.
+
+    Raises
+    ------
+    DataError
+        Repeated patients without ``patient_key``.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> len(set(pm.validation.patients_of(pm.datasets.load("gse7390"))))
+    198
+    """
+    from pm_lab import checks
+
+    if patient_key is not None:
+        return checks.obs_column(adata, patient_key, argument="patient_key").astype(str).to_numpy()
+    checks.unique_names(adata)
+    if keys.PATIENT in adata.obs:
+        patient = checks.obs_column(adata, keys.PATIENT, argument="patient_key").astype(str)
+        twice = patient[patient.duplicated()].unique()
+        if len(twice):
+            raise DataError(
+                f"{len(twice):,} patients have more than one row ({_first(twice)}): in training and in test "
+                f"they would make any model look good. Pass patient_key={keys.PATIENT!r} to keep the rows of "
+                "a patient together, or keep one row a patient."
+            )
+        return patient.to_numpy()
+    return adata.obs_names.astype(str).to_numpy()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to learn from and rows to be judged on; no patient is in both."""
+
+    repeat: int
+    fold: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+def splits(
+    outcome: Outcome,
+    patients: np.ndarray | None = None,
+    n_splits: int = 5,
+    n_repeats: int = 1,
+    seed: int = 0,
+) -> list[Split]:
+    """Repeated cross-validation, grouped by patient and stratified by event, class or fifths of the number.
+
+    Raises
+    ------
+    DataError
+        Fewer events (or patients of the smaller class) than folds: a fold without any cannot be judged.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> outcome = pm.validation.read_outcome(pm.datasets.load("gse7390"), "dmfs")
+    >>> folds = pm.validation.splits(outcome, n_splits=5)
+    >>> [int(outcome.values[split.test].sum()) for split in folds]
+    [11, 10, 10, 10, 10]
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    strata = _strata(outcome)
+    patients = np.arange(len(outcome)) if patients is None else pd.factorize(patients)[0]
+    _check_enough(outcome, patients, n_splits, n_repeats)
+    grouped = len(np.unique(patients)) < len(patients)
+    kind = StratifiedGroupKFold if grouped else StratifiedKFold
+    found = []
+    with warnings.catch_warnings():  # of strata smaller than the folds: fifths of a small cohort
+        warnings.filterwarnings("ignore", "The least populated class")
+        for repeat in range(n_repeats):
+            cut = kind(n_splits, shuffle=True, random_state=seed + repeat)
+            for fold, (train, test) in enumerate(cut.split(strata, strata, patients if grouped else None)):
+                found.append(Split(repeat, fold, train, test))
+    return found
+
+
+def _strata(outcome: Outcome) -> np.ndarray:
+    if outcome.kind != "continuous":
+        return outcome.values.astype(int)
+    rank = pd.Series(outcome.values).rank(method="first").to_numpy() - 1
+    return (rank * 5 // len(rank)).astype(int)
+
+
+def _check_enough(outcome: Outcome, patients: np.ndarray, n_splits: int, n_repeats: int) -> None:
+    if n_splits < 2 or n_repeats < 1:
+        raise DataError(f"n_splits={n_splits}, n_repeats={n_repeats}: two folds and one repeat at least.")
+    if outcome.kind == "continuous":
+        fewest, what = len(np.unique(patients)), "patients"
+    else:
+        sides = [len(np.unique(patients[outcome.values == value])) for value in (0, 1)]
+        of_event = outcome.kind == "survival"
+        fewest, what = (
+            (sides[1], "patients with an event") if of_event else (min(sides), "patients of a class")
+        )
+    if fewest < n_splits:
+        raise DataError(
+            f"{outcome.name}: {fewest} {what} for {n_splits} folds; a fold without any cannot be judged. "
+            f"Use n_splits={max(2, fewest)} or fewer, or more patients."
+        )
+
+
+def score(outcome: Outcome, prediction: np.ndarray, within: np.ndarray | None = None) -> float:
+    """Harrell's C (higher prediction = earlier event), AUC, or R² of the predictions.
+
+    Parameters
+    ----------
+    within : labels, such as of the fold; only patients of one label are compared (C and AUC). Scores of
+        models from different folds have no common scale.
+
+    Returns
+    -------
+    float, NaN where no two patients can be compared.
+
+    Examples
+    --------
+    >>> import numpy as np, pm_lab as pm
+    >>> outcome = pm.validation.Outcome("x", "binary", np.array([0.0, 0.0, 1.0, 1.0]))
+    >>> float(pm.validation.score(outcome, np.array([0.1, 0.6, 0.4, 0.9])))
+    0.75
+    """
+    prediction = np.asarray(prediction, float)
+    if outcome.kind == "continuous":
+        return _r2(outcome.values, prediction[:, None], np.ones((1, len(outcome))))[0, 0]
+    first, second = _pairs(outcome, within)
+    return _concordance(prediction[:, None], first, second)[0]
+
+
+def score_each(outcome: Outcome, predictions: np.ndarray) -> np.ndarray:
+    """:func:`score` of each column of predictions (patients × candidates).
+
+    Examples
+    --------
+    >>> import numpy as np, pm_lab as pm
+    >>> outcome = pm.validation.Outcome("x", "binary", np.array([0.0, 1.0]))
+    >>> pm.validation.score_each(outcome, np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
+    [1.0, 0.0]
+    """
+    predictions = np.asarray(predictions, float)
+    if outcome.kind == "continuous":
+        return _r2(outcome.values, predictions, np.ones((1, len(outcome))))[0]
+    return _concordance(predictions, *_pairs(outcome, None))
+
+
+def _pairs(outcome: Outcome, within) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (i, j) where i should have the higher prediction."""
+    events = np.flatnonzero(outcome.values > 0)
+    if len(events) * len(outcome) > MOST_PAIRS * 4:
+        raise DataError(f"{len(outcome):,} patients are too many to compare all pairs; take a subset.")
+    if outcome.kind == "binary":
+        follows = np.broadcast_to(outcome.values == 0, (len(events), len(outcome)))
+    else:
+        time, censored = outcome.time, outcome.values == 0
+        follows = (time > time[events, None]) | ((time == time[events, None]) & censored)
+    if within is not None:
+        labels = np.asarray(within)
+        follows = follows & (labels[events, None] == labels)
+    row, second = np.nonzero(follows)
+    return events[row], second
+
+
+def _concordance(predictions: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    if len(first) == 0:
+        return np.full(predictions.shape[1], np.nan)
+    step = max(1, MOST_PAIRS // len(first))
+    found = []
+    for start in range(0, predictions.shape[1], step):
+        block = predictions[:, start : start + step]
+        difference = block[first] - block[second]
+        found.append((difference > 0).mean(axis=0) + 0.5 * (difference == 0).mean(axis=0))
+    return np.concatenate(found)
+
+
+def _r2(values: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted R², one row of weights a result: (weightings × candidates)."""
+    total = weights.sum(axis=1, keepdims=True)
+    mean = weights @ values[:, None] / total
+    spread = (weights * (values - mean) ** 2).sum(axis=1, keepdims=True)
+    error = weights @ (values[:, None] - predictions) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 - error / spread
+
+
+def bootstrap(
+    outcome: Outcome,
+    predictions: dict[str, np.ndarray],
+    patients: np.ndarray | None = None,
+    within: np.ndarray | None = None,
+    n_boot: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """Percentile intervals of :func:`score` by resampling patients, the same draws for every model.
+
+    Parameters
+    ----------
+    predictions : model → prediction by row.
+    patients : patient of each row; all rows of a patient are drawn together.
+    within : as in :func:`score`.
+    reference : a model to which the others are compared: adds ``difference``, ``difference_low``,
+        ``difference_high``.
+
+    Returns
+    -------
+    DataFrame by model: the metric's name (``c_index``, ``auc`` or ``r2``), ``low``, ``high``. What varies is
+    who is judged; that the model was learnt from a sample too is not in the interval.
+
+    Examples
+    --------
+    >>> import numpy as np, pm_lab as pm
+    >>> outcome = pm.validation.Outcome("x", "binary", np.repeat([0.0, 1.0], 30))
+    >>> table = pm.validation.bootstrap(outcome, {"same": np.zeros(60)})
+    >>> table.loc["same"].tolist()
+    [0.5, 0.5, 0.5]
+    """
+    rng = np.random.default_rng(seed)
+    code = np.arange(len(outcome)) if patients is None else pd.factorize(patients)[0]
+    n = code.max() + 1
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(np.float32)[:, code]
+    names = list(predictions)
+    drawn = _weighted_scores(
+        outcome, [np.asarray(predictions[name], float) for name in names], within, weights
+    )
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    estimate = [score(outcome, predictions[name], within) for name in names]
+    low, high = np.nanquantile(drawn, tails, axis=1)
+    table = pd.DataFrame(
+        {outcome.metric: estimate, "low": low, "high": high}, index=pd.Index(names, name="model")
+    )
+    if reference is not None:
+        base = names.index(reference)
+        table["difference"] = table[outcome.metric] - table[outcome.metric].iloc[base]
+        bounds = np.nanquantile(drawn - drawn[base], tails, axis=1)
+        table["difference_low"], table["difference_high"] = bounds
+    return table
+
+
+def _weighted_scores(outcome: Outcome, predictions: list, within, weights: np.ndarray) -> np.ndarray:
+    """Models × draws."""
+    if outcome.kind == "continuous":
+        return _r2(outcome.values, np.column_stack(predictions), weights).T
+    first, second = _pairs(outcome, within)
+    if len(first) == 0:
+        return np.full((len(predictions), len(weights)), np.nan)
+    from scipy.sparse import csr_matrix
+
+    shape = (len(outcome), len(outcome))
+
+    def summed(value: np.ndarray) -> np.ndarray:
+        matrix = csr_matrix((value.astype(np.float32), (first, second)), shape)
+        return ((weights @ matrix) * weights).sum(axis=1, dtype=float)
+
+    comparable = summed(np.ones(len(first)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows = []
+        for prediction in predictions:
+            difference = prediction[first] - prediction[second]
+            rows.append(summed((difference > 0) + 0.5 * (difference == 0)) / comparable)
+    return np.array(rows)
+
+
+def _first(names, n: int = 5) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")
