@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         *("bulk", "checks", "datasets", "design", "doctor", "enrichment", "errors", "gene_sets", "keys"),
-        "singlecell",
+        *("singlecell", "survival"),
         "validation",
     ],
 )

@@ -1,0 +1,13 @@
+"""Time to event: declared endpoints, curves, Cox regression, and how good a risk score is."""
+
+import lazy_loader
+
+# No function has the name of its file: importing such a file would put the module in the function's place.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "competing": ["cumulative_incidence"],
+        "curves": ["kaplan_meier", "log_rank", "survival_summary"],
+        "endpoints": ["declare_endpoint", "endpoint_table"],
+    },
+)
