@@ -1,0 +1,11 @@
+"""Biomarkers: panels that are chosen, tuned and judged on different patients."""
+
+import lazy_loader
+
+# No function has the name of its file: importing such a file would put the module in the function's place.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "nested": ["NestedResult", "nested_cross_validate"],
+    },
+)

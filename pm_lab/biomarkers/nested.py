@@ -1,0 +1,289 @@
+"""Nested cross-validation: everything that learns stays inside the folds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from pm_lab import checks
+from pm_lab.biomarkers.features import Features, read_features
+from pm_lab.biomarkers.learners import (
+    MODELS,
+    WITH_CLINICAL,
+    Fitted,
+    Settings,
+    Training,
+    check_models,
+    fit_signature,
+    values_of,
+)
+from pm_lab.errors import DataError
+from pm_lab.validation import Outcome, Split, bootstrap, patients_of, read_outcome, score, splits
+
+
+@dataclass
+class NestedResult:
+    """What :func:`nested_cross_validate` returns.
+
+    Attributes
+    ----------
+    scores : one row per model, repeat and fold: ``model``, ``repeat``, ``fold``, the metric (``c_index``,
+        ``auc`` or ``r2``), ``n_train``, ``n_test``, ``n_events`` in the test part, ``n_selected`` (features
+        with a weight, where the model chooses), ``parameters`` (chosen inside the fold).
+    predictions : out of fold, one row per row of the cohort, model and repeat: ``row`` (name in obs),
+        ``patient``, ``model``, ``repeat``, ``fold``, ``prediction`` (higher = earlier event, or the
+        probability of the positive class, or the number), and the outcome (``time``, ``event`` or
+        ``outcome``).
+    selected : features × models that choose: share of the folds in which a feature was taken.
+    outcome : the :class:`~pm_lab.validation.Outcome`.
+    record : sizes, folds, seed and versions.
+    """
+
+    scores: pd.DataFrame
+    predictions: pd.DataFrame
+    selected: pd.DataFrame
+    outcome: Outcome = field(repr=False)
+    record: dict = field(repr=False)
+
+    def summary(self, n_boot: int = 1000, reference: str | None = None) -> pd.DataFrame:
+        """Each model's score with an interval by patient, and how folds differ.
+
+        Returns
+        -------
+        DataFrame by model: ``mean`` and ``sd`` over folds; the metric over pairs of patients of one fold
+        with ``low`` and ``high`` (95 %, patients drawn again, repeats together); with ``reference`` also the
+        difference from that model.
+        """
+        metric = self.outcome.metric
+        folds = self.scores.groupby("model", sort=False)[metric].agg(["mean", "std"])
+        first = self.predictions["model"].iloc[0]
+        one = self.predictions[self.predictions["model"] == first]
+        outcome = _outcome_of(one, self.outcome)
+        within = one["repeat"].astype(str) + "/" + one["fold"].astype(str)
+        wanted = {
+            name: table["prediction"].to_numpy()
+            for name, table in self.predictions.groupby("model", sort=False)
+        }
+        table = bootstrap(
+            outcome,
+            wanted,
+            one["patient"].to_numpy(),
+            within.to_numpy(),
+            n_boot=n_boot,
+            seed=self.record["seed"],
+            reference=reference,
+        )
+        return folds.rename(columns={"std": "sd"}).join(table)
+
+
+def _outcome_of(table: pd.DataFrame, like: Outcome) -> Outcome:
+    if like.kind == "survival":
+        return Outcome(like.name, like.kind, table["event"].to_numpy(float), table["time"].to_numpy())
+    return Outcome(like.name, like.kind, table["outcome"].to_numpy())
+
+
+def nested_cross_validate(
+    cohort,
+    outcome: str,
+    models=("elastic_net",),
+    n_splits: int = 5,
+    n_repeats: int = 1,
+    seed: int = 0,
+    *,
+    genes=None,
+    clinical=(),
+    signatures: dict | None = None,
+    patient_key: str | None = None,
+    batch_key: str | None = None,
+    screen: int | None = None,
+    n_inner: int = 5,
+    l1_ratios=(0.5,),
+    n_trees: int = 200,
+    n_jobs: int = 1,
+    positive: str | None = None,
+) -> NestedResult:
+    """Score models on patients that had no part in anything that was learnt.
+
+    Inside each training part: filling in missing values (median), centring batches, scaling, choosing genes
+    and tuning, the last by inner cross-validation. Folds are grouped by patient and stratified by event,
+    class or fifths of the number.
+
+    Parameters
+    ----------
+    cohort : AnnData or Cohort, patients × genes, log expression in ``X`` (NaN where not measured).
+    outcome : endpoint of ``uns["endpoints"]``, or a column of ``obs`` with two levels or numbers.
+    models : of ``"elastic_net"`` (Cox, logistic or linear), ``"random_forest"``, ``"gradient_boosting"``,
+        ``"linear_svm"``, ``"clinical"`` (the clinical columns alone), names in ``signatures``; with
+        ``"+clinical"`` at the end of a name the clinical columns join the genes.
+    n_splits, n_repeats, seed : outer folds; repeat r uses ``seed + r``.
+    genes : candidates, by default all; to be chosen without looking at the outcome.
+    clinical : columns of ``obs``. Numbers are taken as they are, others one column a level.
+    signatures : name → weights by gene (Series) or genes of equal weight (list). Nothing is fitted.
+    patient_key : column of patients where some have several rows; these stay in one fold.
+    batch_key : column of batches, centred on the training patients of each. A batch that occurs in the test
+        part alone is left as it is.
+    screen : genes kept for models by univariate association, chosen anew in every training part.
+    n_inner : inner folds (fewer where a training part has fewer events).
+    l1_ratios : mixing of the elastic net, 1 is lasso.
+    n_trees, n_jobs : of the forests.
+    positive : the level of a binary outcome that is predicted.
+
+    Returns
+    -------
+    NestedResult
+        ``scores``, ``predictions``, ``selected`` and ``summary()``.
+
+    Raises
+    ------
+    DataError
+        When a patient has several rows and no ``patient_key`` is given, the outcome is among the features,
+        all patients are censored, there are fewer events than folds, a profile occurs twice, or the features
+        do not fit into memory.
+
+    Warns
+    -----
+    PmLabWarning
+        When constant or empty genes are left out.
+
+    References
+    ----------
+    Varma 2006, doi:10.1186/1471-2105-7-91; Ambroise 2002, doi:10.1073/pnas.102102699.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> cohort = pm.datasets.load("gse7390")
+    >>> result = pm.biomarkers.nested_cross_validate(cohort, "dmfs", ["clinical"], clinical=["age", "size"])
+    >>> result.scores[["model", "repeat", "fold"]].shape
+    (5, 3)
+    """
+    adata = checks.bulk_of(cohort)
+    target = read_outcome(adata, outcome, positive)
+    patients = patients_of(adata, patient_key)
+    features = read_features(adata, target, genes, clinical, batch_key)
+    signatures = signature_weights(signatures or {}, features.names)
+    models = check_models(models, features, signatures)
+    settings = Settings(
+        n_inner=n_inner, l1_ratios=tuple(l1_ratios), n_trees=n_trees, screen=screen, seed=seed, n_jobs=n_jobs
+    )
+    folds = splits(target, patients, n_splits, n_repeats, seed)
+    result = run_folds(features, target, patients, folds, models, signatures, settings)
+    result.predictions.insert(0, "row", adata.obs_names.to_numpy()[result.predictions.pop("place")])
+    result.record.update(n_splits=n_splits, n_repeats=n_repeats, clinical=list(clinical), batch_key=batch_key)
+    return result
+
+
+def signature_weights(signatures: dict, names: pd.Index) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Name → (places of its measured genes, their weights)."""
+    found = {}
+    for name, signature in signatures.items():
+        weights = signature if isinstance(signature, pd.Series) else pd.Series(1.0, index=list(signature))
+        place = names.get_indexer(weights.index.astype(str))
+        if name in MODELS:
+            raise DataError(f"signatures: {name!r} is the name of a model; give it another.")
+        if (place >= 0).sum() < max(1, len(place) / 2):
+            raise DataError(
+                f"signature {name!r}: {int((place >= 0).sum())} of its {len(place)} genes are among the "
+                "features. Map its genes to the names in var_names first."
+            )
+        found[name] = (place[place >= 0], weights.to_numpy(float)[place >= 0])
+    return found
+
+
+def run_folds(
+    features: Features,
+    outcome: Outcome,
+    patients: np.ndarray,
+    folds: list[Split],
+    models: list[str],
+    signatures: dict,
+    settings: Settings,
+) -> NestedResult:
+    """The loop itself, on features that were read before."""
+    from tqdm.auto import tqdm
+
+    quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
+    rows, tables, taken = [], [], {}
+    with tqdm(total=len(folds) * len(models), desc="folds", leave=False, disable=quiet) as progress:
+        for model in models:
+            values, names = values_of(features, model)
+            for split in folds:
+                fitted = fit_one(
+                    model, values, features.batch, outcome, patients, split, signatures, settings
+                )
+                batch = None if features.batch is None else features.batch[split.test]
+                columns = signatures[model][0] if model in signatures else slice(None)
+                prediction = fitted.predict(values[split.test][:, columns], batch)
+                judged = outcome.take(split.test)
+                where = {"model": model, "repeat": split.repeat, "fold": split.fold}
+                rows.append(
+                    where
+                    | {
+                        outcome.metric: score(judged, prediction),
+                        "n_train": len(split.train),
+                        "n_test": len(split.test),
+                        "n_events": judged.n_events,
+                        "n_selected": count_selected(model, fitted, taken, names, signatures),
+                        "parameters": fitted.parameters,
+                    }
+                )
+                tables.append(
+                    pd.DataFrame(
+                        {"place": split.test, "patient": patients[split.test]}
+                        | where
+                        | {"prediction": prediction}
+                    ).join(judged.table(pd.RangeIndex(len(judged))))
+                )
+                progress.update()
+    selected = pd.DataFrame({model: counts / len(folds) for model, counts in taken.items()})
+    order = selected.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    predictions = pd.concat(tables, ignore_index=True)
+    predictions = predictions.sort_values(["model", "repeat", "place"], kind="stable", ignore_index=True)
+    return NestedResult(
+        pd.DataFrame(rows), predictions, selected.loc[order].fillna(0.0), outcome, _record(features, settings)
+    )
+
+
+def fit_one(
+    model: str, values, batch, outcome: Outcome, patients, split: Split, signatures: dict, settings: Settings
+) -> Fitted:
+    """One model on the training rows of one split."""
+    train = split.train
+    data = Training(
+        values[train], None if batch is None else batch[train], outcome.take(train), patients[train], settings
+    )
+    if model in signatures:
+        place, weights = signatures[model]
+        data.values = data.values[:, place]
+        return fit_signature(data, weights)
+    return MODELS[model.removesuffix(WITH_CLINICAL)](data)
+
+
+def count_selected(model: str, fitted: Fitted, taken: dict, names: pd.Index, signatures: dict):
+    """How many features the model chose, adding them to the counts; missing where it does not choose."""
+    kept = fitted.preparation.kept
+    chooses = model.startswith("elastic_net") or (kept is not None)
+    if not chooses or model in signatures:
+        return pd.NA
+    chosen = np.zeros(len(names), bool)
+    inside = np.arange(len(names)) if kept is None else kept
+    chosen[inside[fitted.weights != 0] if model.startswith("elastic_net") else inside] = True
+    taken.setdefault(model, pd.Series(0.0, index=names))
+    taken[model] += chosen
+    return int(chosen.sum())
+
+
+def _record(features: Features, settings: Settings) -> dict:
+    from importlib.metadata import version
+
+    libraries = ("pm_lab", "scikit-survival", "scikit-learn", "numpy", "pandas")
+    return {
+        "n_rows": len(features.genes),
+        "n_genes": len(features.names),
+        "seed": settings.seed,
+        "settings": {name: getattr(settings, name) for name in settings.__dataclass_fields__},
+        "versions": {name: version(name) for name in libraries},
+    }
