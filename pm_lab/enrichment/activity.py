@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks, keys
+from pm_lab.enrichment.expression import MEND, check_values, not_logged
 from pm_lab.enrichment.sets import GeneSets, testable
 from pm_lab.errors import DataError, PmLabWarning
 
@@ -65,7 +66,7 @@ def sample_activity(
     Raises
     ------
     DataError
-        NaN or raw counts in ``X``, names that occur twice, fewer than 3 patients without ``reference``,
+        NaN, raw counts or values without a logarithm in ``X``, names that occur twice, fewer than 3 patients without ``reference``,
         Ensembl ids against symbols, sets that cannot be told apart (``"mlm"``).
 
     References
@@ -112,18 +113,9 @@ def _expression(adata: AnnData, argument: str) -> pd.DataFrame:
     if adata.X is None or adata.n_obs == 0 or adata.n_vars == 0:
         raise DataError(f"{argument} holds no values in X: log expression of patients × genes is needed.")
     table = adata.to_df().astype(float)
-    values = table.to_numpy()
-    bad = ~np.isfinite(values).all(axis=0)
-    if bad.any():
-        raise DataError(
-            f"X of {argument} has NaN or infinite values in {int(bad.sum()):,} of {len(bad):,} genes "
-            f"({', '.join(table.columns[bad][:5])}). Fill them in or leave these genes out."
-        )
-    if values.min() >= 0 and (values == values.round()).all():
-        raise DataError(
-            f"X of {argument} holds whole numbers only (up to {values.max():,.0f}), as raw counts do; log "
-            "expression is needed: pm.bulk.normalize."
-        )
+    check_values(table, f"X of {argument}")
+    if unlogged := not_logged(table, f"X of {argument}"):
+        raise DataError(f"{unlogged}. Instead {MEND}.")
     return table
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pm_lab import checks
 from pm_lab.design import as_text, check_batch, check_contrast, level_name, model_matrix, with_categories
+from pm_lab.enrichment.expression import MEND, check_values, not_logged
 from pm_lab.errors import DataError, DesignError, PmLabWarning
 
 STATISTICS = ("signal_to_noise", "t")
@@ -47,7 +48,7 @@ def rank_genes(
 
     Parameters
     ----------
-    expression : patients × genes, a DataFrame, AnnData (its ``X``) or Cohort (its ``bulk``).
+    expression : patients × genes, log expression: a DataFrame, AnnData (its ``X``) or Cohort (its ``bulk``).
     labels : the group of each patient: a Series by patient, a list in the order of the rows, or the name of
         a column of ``obs``.
     contrast : (level, reference); positive means higher in ``level``. By default the second label in order
@@ -70,10 +71,15 @@ def rank_genes(
     Raises
     ------
     DataError
-        Missing values, names that occur twice or do not match, an unknown label.
+        Missing values, raw counts, names that occur twice or do not match, an unknown label.
     DesignError
         Not two groups, fewer than 3 patients in one, a patient with several rows, covariates that fix the
         group.
+
+    Warns
+    -----
+    PmLabWarning
+        Values beyond the reach of a logarithm (above 30), few ways to label the patients.
 
     Examples
     --------
@@ -142,11 +148,12 @@ def _table(expression, patient_key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         if len(twice):
             raise DataError(f"expression names {len(twice):,} {what} more than once: {list(twice[:5])}.")
     table = table.set_axis(table.columns.astype(str), axis=1)
-    bad = ~np.isfinite(table.to_numpy(float)).all(axis=0)
-    if bad.any():
-        raise DataError(
-            f"expression has NaN or infinite values in {int(bad.sum()):,} of {len(bad):,} genes "
-            f"({', '.join(table.columns[bad][:5])}). Fill them in or leave these genes out."
+    check_values(table, "expression")
+    if unlogged := not_logged(table, "expression"):
+        warnings.warn(
+            f"{unlogged}. The signal to noise was published for such intensities; otherwise {MEND}.",
+            PmLabWarning,
+            stacklevel=4,
         )
     return table, obs
 

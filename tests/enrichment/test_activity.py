@@ -111,6 +111,7 @@ def test_scores_survive_a_file(scored, tmp_path):
         (lambda a: a, {"method": "gsva"}, "method='gsva'"),
         (lambda a: a, {"method": "ssgsea", "reference": "cohort"}, "no use for reference"),
         (lambda a: ad.AnnData(a.layers["counts"], a.obs, a.var), {}, "whole numbers only"),
+        (lambda a: ad.AnnData(np.exp2(a.X) - 1, a.obs, a.var), {}, "no logarithm was taken.*bulk.normalize"),
         (lambda a: ad.AnnData(np.where(a.X > 12, np.nan, a.X), a.obs, a.var), {}, "NaN or infinite"),
         (lambda a: ad.AnnData(a.X, a.obs, a.var.set_axis(ENSEMBL)), {}, "are Ensembl ids"),
     ],

@@ -38,8 +38,7 @@ def sets(expression):
 
 
 def test_signal_to_noise_is_the_published_one(expression, labels):
-    expression = np.exp2(expression)
-    expression["G0"] = 100 + expression["G0"] / 1000  # its spread is below 0.2 of its mean
+    expression["G0"] = 20 + expression["G0"] / 1000  # its spread is below 0.2 of its mean
     ranking = pm.enrichment.rank_genes(expression, labels)
     level, reference = expression[labels == "b"], expression[labels == "a"]
     spread = [np.maximum(side.std(), 0.2 * side.mean().abs()) for side in (level, reference)]
@@ -81,6 +80,14 @@ def test_other_labels_are_left_out_and_counted(expression, labels):
     assert ranking.attrs["n_patients"] == {"b": 10, "a": 10}
     with pytest.raises(DesignError, match=r"labels have 3 values \(\['a', 'b', 'c'\]\).*contrast="):
         pm.enrichment.rank_genes(expression, third)
+
+
+def test_values_that_are_no_logarithms_are_warned_of(expression, labels, sets, recwarn):
+    with pytest.warns(PmLabWarning, match="goes up to 2,.*no logarithm was taken") as caught:
+        pm.enrichment.rank_genes(np.exp2(expression), labels)
+    assert caught[0].filename == __file__
+    pm.enrichment.rank_genes(expression, labels)
+    assert not recwarn.list
 
 
 def test_constant_genes_are_left_out_and_counted(expression, labels):
@@ -190,7 +197,8 @@ def test_comparisons_refused(expression, labels, change, error, message):
             lambda x: x.set_axis(["G0", *x.columns[:-1]], axis=1),
             r"genes \(columns\) more than once: \['G0'\]",
         ),
-        (lambda x: x * 0, "no gene differs"),
+        (lambda x: x.round(), "expression holds whole numbers only .up to 1.*, as raw counts do"),
+        (lambda x: x * 0 + 0.5, "no gene differs"),
         (lambda x: list(x), "expression is a list"),
     ],
 )
