@@ -149,7 +149,8 @@ def _refuse_same_profile(matrix: np.ndarray, names: pd.Index) -> None:
     if twice.any():
         raise DataError(
             f"{int(twice.sum()):,} rows have an expression profile that occurs twice "
-            f"({_first(names[twice])}): the same sample under two names would be in training and in test. Keep one row of each."
+            f"({_first(names[twice])}): the same sample under two names would be in training and in test. "
+            "Keep one row of each."
         )
 
 

@@ -238,12 +238,13 @@ def run_folds(
                     ).join(judged.table(pd.RangeIndex(len(judged))))
                 )
                 progress.update()
+    scores = pd.DataFrame(rows).astype({"n_selected": "Int64"})
     selected = pd.DataFrame({model: counts / len(folds) for model, counts in taken.items()})
     order = selected.sum(axis=1).sort_values(ascending=False, kind="stable").index
     predictions = pd.concat(tables, ignore_index=True)
     predictions = predictions.sort_values(["model", "repeat", "place"], kind="stable", ignore_index=True)
     return NestedResult(
-        pd.DataFrame(rows), predictions, selected.loc[order].fillna(0.0), outcome, _record(features, settings)
+        scores, predictions, selected.loc[order].fillna(0.0), outcome, _record(features, settings)
     )
 
 
