@@ -7,6 +7,7 @@ import pandas as pd
 
 from pm_lab.errors import DataError
 
+MEAN_EXPRESSION = "mean_standardized_expression"  # obs: written with the activities, tested between groups
 LARGEST_LOG = 30  # log2 of the brightest array or CPM stays below
 MEND = "take log2 expression, as pm.bulk.normalize(cohort) puts into X"
 

@@ -42,6 +42,14 @@ def test_scores_are_written_with_how_they_were_made(cohort_once, scored, core):
     assert record["mapping"]["set"].tolist() == list(core)
 
 
+def test_the_mean_over_all_genes_is_written_beside_scores_that_follow_it(bulk, standardised, core):
+    pm.enrichment.sample_activity(bulk, core)
+    np.testing.assert_allclose(bulk.obs["mean_standardized_expression"], standardised.mean(axis=1), atol=1e-6)
+    few = bulk[:5].copy()
+    pm.enrichment.sample_activity(few, {"EMT": core["EMT"]}, method="ssgsea")
+    assert "mean_standardized_expression" not in few.obs
+
+
 def test_ulm_is_the_t_of_a_regression_through_the_origin(scored, standardised, core):
     for name in ("HYPOXIA", "EMT"):
         member = standardised.columns.isin(core[name]).astype(float)
@@ -104,10 +112,17 @@ def test_scores_survive_a_file(scored, tmp_path):
     assert back.uns["pm_lab"]["sample_activity"]["method"] == "ulm"
 
 
+def test_names_that_a_file_cannot_keep_are_warned_of(bulk, core):
+    with pytest.warns(PmLabWarning, match=r"1 sets have a / in their name \(G2/M\)"):
+        pm.enrichment.sample_activity(bulk, {"G2/M": core["CELL_CYCLE_G2M"], "EMT": core["EMT"]})
+    assert list(bulk.obsm["pathways"]) == ["G2/M", "EMT"]
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        (lambda a: a[:1], {}, "1 patients have no mean and spread.*reference=cohort"),
+        (lambda a: a[:50], {}, r"is a view.*copy\(\)"),
+        (lambda a: a[:1].copy(), {}, "1 patients have no mean and spread.*reference=cohort"),
         (lambda a: a, {"method": "gsva"}, "method='gsva'"),
         (lambda a: a, {"method": "ssgsea", "reference": "cohort"}, "no use for reference"),
         (lambda a: ad.AnnData(a.layers["counts"], a.obs, a.var), {}, "whole numbers only"),
@@ -180,12 +195,14 @@ def test_a_third_level_is_left_out_and_counted(scored):
     assert table.attrs["n_left_out"] == len(scored) - n["Luminal A"] - n["Basal-like"]
 
 
-def test_an_interaction_is_averaged_over_the_patients(scored):
-    plain = pm.enrichment.compare_activity(scored, "~ sex + response", CONTRAST).set_index("pathway")
-    crossed = pm.enrichment.compare_activity(scored, "~ sex * response", CONTRAST).set_index("pathway")
-    np.testing.assert_allclose(
-        crossed.loc[plain.index[:4], "difference"], plain["difference"].iloc[:4], rtol=0.05
-    )
+def test_other_terms_may_interact_but_not_the_condition(scored):
+    table = pm.enrichment.compare_activity(scored, "~ sex * age + response", CONTRAST).set_index("pathway")
+    data = scored.obs.assign(score=scored.obsm["pathways"]["HYPOXIA"].to_numpy())
+    data["yes"] = (data["response"] == "yes").astype(float)
+    fit = smf.ols("score ~ sex * age + yes", data).fit()
+    assert table.at["HYPOXIA", "stat"] == pytest.approx(fit.tvalues["yes"])
+    with pytest.raises(DesignError, match="'response' interacts"):
+        pm.enrichment.compare_activity(scored, "~ sex * response", CONTRAST)
 
 
 def test_few_patients_are_warned_of(scored):
@@ -197,12 +214,42 @@ def test_few_patients_are_warned_of(scored):
     assert np.isfinite(table["pvalue"]).all()
 
 
+def test_groups_that_differ_in_depth_are_warned_of(bulk, core, recwarn):
+    pm.enrichment.sample_activity(bulk, core)
+    pm.enrichment.compare_activity(bulk, DESIGN, CONTRAST)
+    assert not recwarn.list, "as the cohort is"
+    counts, yes = bulk.layers["counts"].astype(int), (bulk.obs["response"] == "yes").to_numpy()
+    counts[yes] = np.random.default_rng(0).binomial(counts[yes], 0.1)
+    bulk.X = np.log2(counts / counts.sum(axis=1, keepdims=True) * 1e6 + 1)
+    pm.enrichment.sample_activity(bulk, core)
+    with pytest.warns(PmLabWarning, match="average gene differs between 'yes' and 'no'.*depth or quality"):
+        pm.enrichment.compare_activity(bulk, DESIGN, CONTRAST)
+
+
+def test_pairs_are_compared_within_patients(scored):
+    pairs = scored[:20].copy()
+    pairs.obs["patient"] = np.repeat(np.arange(10), 2)  # numbers, yet no slope
+    pairs.obs["when"] = ["before", "after"] * 10
+    contrast = ("when", "after", "before")
+    table = pm.enrichment.compare_activity(pairs, "~ patient + when", contrast).set_index("pathway")
+    scores = pairs.obsm["pathways"]
+    expected = stats.ttest_rel(scores[1::2], scores[::2])
+    np.testing.assert_allclose(table.loc[scores.columns, "stat"], expected.statistic)
+    np.testing.assert_allclose(table.loc[scores.columns, "pvalue"], expected.pvalue)
+    with pytest.raises(DesignError, match=r"10 patients are in both.*'~ patient \+ when'"):
+        pm.enrichment.compare_activity(pairs, "~ when", contrast)
+    pairs.obs["when"] = ["before"] * 2 + ["before", "after"] * 9
+    with pytest.raises(DesignError, match=r"1 patients have several rows of one when \(0\)"):
+        pm.enrichment.compare_activity(pairs, "~ patient + when", contrast)
+
+
 @pytest.mark.parametrize(
     ("change", "design", "error", "message"),
     [
         (lambda a: a.obsm.pop("pathways"), DESIGN, DataError, "obsm has no 'pathways'.*sample_activity"),
         (lambda a: a.obsm.update(pathways=np.ones((120, 2))), DESIGN, DataError, "is a ndarray"),
         (lambda a: a.obs.__setitem__("patient", "one"), DESIGN, DesignError, "1 patients have several rows"),
+        (lambda a: a.obs.__setitem__("patient", np.nan), DESIGN, DataError, "is missing for 120 of 120"),
         (lambda a: None, "~ batch + grade + response", DataError, r"uses \['grade'\]"),
         (lambda a: None, "~ batch + age", DesignError, "contrast is about 'response'"),
         (lambda a: a.obs.isetitem(1, a.obs["response"]), DESIGN, DesignError, "equals 'batch'"),
