@@ -73,8 +73,8 @@ def rank_genes(
     DataError
         Missing values, raw counts, names that occur twice or do not match, an unknown label.
     DesignError
-        Not two groups, fewer than 3 patients in one, a patient with several rows, covariates that fix the
-        group.
+        Not two groups, fewer than 3 patients in one, covariates that fix the group, a patient with several
+        rows: pairs are not supported, take :func:`compare_activity` with the patient in the design.
 
     Warns
     -----
@@ -140,7 +140,7 @@ def _table(expression, patient_key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"expression is a {type(adata).__name__}: give patients × genes as a DataFrame or AnnData."
             )
         if patient_key in adata.obs:
-            refuse_repeats(adata.obs[patient_key])
+            _refuse_repeats(checks.obs_column(adata, patient_key, "patient_key"))
         checks.unique_names(adata)
         table, obs = adata.to_df(), adata.obs
     for names, what in ((table.index, "patients (rows)"), (table.columns, "genes (columns)")):
@@ -158,13 +158,15 @@ def _table(expression, patient_key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, obs
 
 
-def refuse_repeats(patients: pd.Series) -> None:
+def _refuse_repeats(patients: pd.Series) -> None:
     """A patient with several rows would count several times."""
     twice = patients[patients.duplicated()].unique()
     if len(twice):
         raise DesignError(
             f"{len(twice):,} patients have several rows ({', '.join(map(str, twice[:5]))}): rows of one "
-            "patient are not independent. Take one row a patient, or their mean."
+            "patient are not independent, and labels are permuted between patients only. Repeats of one "
+            "condition: take one row a patient, or their mean. Pairs (before and after, tumour and normal): "
+            "use sample_activity and compare_activity with the patient in the design."
         )
 
 

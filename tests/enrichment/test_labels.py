@@ -157,7 +157,7 @@ def test_permuted_labels_give_nothing(bulk, core):
 def test_few_ways_to_label_are_warned_of(expression, labels, sets):
     run = {"gene_sets": sets, "null": "permute_labels", "n_permutations": 1000}
     few, of_few = expression[:6].copy(), labels[:6]
-    few.loc[of_few == "b", sets["S0"]] += 20  # the groups differ as much as they can
+    few.loc[of_few == "b", sets["S0"]] += 15  # the groups differ as much as they can
     with pytest.warns(PmLabWarning, match="Only 20 ways to label"):
         found = pm.enrichment.gsea(expression=few, labels=of_few, **run).set_index("gene_set")
     assert found.at["S0", "enrichment_score"] > 0.9
@@ -224,8 +224,11 @@ def test_covariates_that_fix_the_group_or_are_missing_are_refused(expression, la
 
 def test_a_patient_with_several_rows_is_refused(bulk, core):
     bulk.obs["patient"] = ["one", "one", *bulk.obs_names[2:]]
-    with pytest.raises(DesignError, match=r"1 patients have several rows \(one\)"):
+    with pytest.raises(DesignError, match=r"1 patients have several rows \(one\).*compare_activity"):
         pm.enrichment.gsea(gene_sets=core, null="permute_labels", expression=bulk, labels="response")
+    bulk.obs["patient"] = [None, None, *bulk.obs_names[2:]]
+    with pytest.raises(DataError, match=r"'patient'.* is missing for 2 of 120 rows"):
+        pm.enrichment.rank_genes(bulk, "response")
 
 
 def test_multilevel_does_not_permute_labels(bulk, core):
