@@ -13,8 +13,8 @@ LOCAL_SERVERS = ("notebooks", "browser", "server")
 LOCAL_HOSTS = ["127.0.0.1", "::1", "localhost"]
 
 # The registered data sets that tests read from the folder of the fixture `mirror`.
-REAL_DATA = ["airway", "breast_signatures", "colorectal", "gdsc1", "gene_sets"]
-REAL_DATA += ["kang2018", "kang2018_donors", "leukemia", "p53"]
+REAL_DATA = ["airway", "breast_signatures", "colorectal", "gdsc1", "gene_sets", "golub"]
+REAL_DATA += ["kang2018", "kang2018_donors", "leukemia", "nki", "p53", "vdx"]
 
 
 def pytest_collection_modifyitems(items):

@@ -178,6 +178,98 @@ def _breast_signatures(_model: Path, pam50: Path, gene70: Path, gene76: Path) ->
     }
 
 
+def _genefu(suffix: str, renamed: dict[str, str]) -> Callable[[Path], anndata.AnnData]:
+    """A reader of a breast-cancer set of genefu: patients x probes, annotation, clinical table, endpoints."""
+
+    def read(path: Path) -> anndata.AnnData:
+        import anndata
+        import numpy as np
+        import pandas as pd
+
+        objects = _read_r(path)
+        data, demo, annotation = (objects[f"{part}.{suffix}"] for part in ("data", "demo", "annot"))
+        if list(data.coords["dim_0"].values) != list(demo.index):
+            raise ValueError(f"{path.name}: expression and clinical table have other patients")
+        probes = pd.Index(data.coords["dim_1"].values.astype(str), dtype=object)
+        var = _annotation(annotation.set_axis(annotation.index.astype(str)).loc[probes])
+        obs = _breast_clinical(demo, renamed)
+        endpoints = {
+            name: {"time": f"{name}_time", "event": f"{name}_event", "unit": "days"}
+            for name in ("dmfs", "rfs", "os")
+            if f"{name}_time" in obs
+        }
+        values = data.values.astype(np.float64)
+        return anndata.AnnData(values, obs=obs, var=var, uns={keys.ENDPOINTS: endpoints})
+
+    return read
+
+
+def _annotation(table: pd.DataFrame) -> pd.DataFrame:
+    """Symbols and Entrez ids of 2008, as published; empty where a probe has none."""
+    import pandas as pd
+
+    symbol = table["NCBI.gene.symbol"].astype(object)
+    entrez = table["EntrezGene.ID"]
+    return pd.DataFrame(
+        {
+            "symbol": symbol.where(symbol.notna() & (symbol != "-"), "").astype(str).to_numpy(),
+            "entrez": entrez.astype("Int64").astype(str).where(entrez.notna(), "").to_numpy(),
+        },
+        index=pd.Index(table.index, dtype=object),
+    )
+
+
+def _breast_clinical(demo: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+    """One row a patient; unknown values stay unknown, endpoints that nobody has are left out."""
+    import pandas as pd
+
+    names = pd.Index(demo.index.astype(str), dtype=object)
+    obs = pd.DataFrame({keys.PATIENT: names}, index=names)
+    obs["series"] = pd.Categorical(demo["series"].astype(str))
+    for column in ("age", "size"):
+        obs[column] = demo[column].to_numpy(dtype=float, na_value=float("nan"))
+    words = {"er": {0: "negative", 1: "positive"}, "node": {0: "negative", 1: "positive"}}
+    words["grade"] = {1: "1", 2: "2", 3: "3"}
+    for column, levels in words.items():
+        known = [levels.get(value) for value in demo[column].astype(object).where(demo[column].notna())]
+        obs[column] = pd.Categorical(known, categories=list(levels.values()))
+    for column, name in renamed.items():
+        yes = {0: "no", 1: "yes"}
+        values = [yes.get(value, value) for value in demo[column].astype(object).where(demo[column].notna())]
+        obs[name] = pd.Categorical(values)
+    for endpoint in ("dmfs", "rfs", "os"):
+        time = demo[f"t.{endpoint}"].to_numpy(dtype=float, na_value=float("nan"))
+        if pd.notna(time).any():
+            obs[f"{endpoint}_time"] = time
+            obs[f"{endpoint}_event"] = demo[f"e.{endpoint}"].to_numpy(dtype=float, na_value=float("nan"))
+    return obs
+
+
+def _golub(path: Path) -> anndata.AnnData:
+    """72 samples x 7,129 probes of intensities, as published; ``obs["set"]`` is the paper's."""
+    import warnings
+
+    import anndata
+    import numpy as np
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unknown encoding")  # the file names none; it holds ASCII only
+        objects = _read_r(path)
+    matrix = objects["golub"]["x"]
+    names = pd.Index(matrix.coords["dim_0"].values.astype(str), dtype=object)
+    train = set(objects["golub_train"]["x"].coords["dim_0"].values.astype(str))
+    obs = pd.DataFrame(
+        {
+            "leukemia": pd.Categorical(objects["golub"]["y"].astype(str)),
+            "set": pd.Categorical(["train" if name in train else "test" for name in names]),
+        },
+        index=names,
+    )
+    var = pd.DataFrame(index=pd.Index(matrix.coords["dim_1"].values.astype(str), dtype=object))
+    return anndata.AnnData(matrix.values.astype(np.float64), obs=obs, var=var)
+
+
 def _simulated():
     from pm_lab.datasets.simulate import simulate_cohort
 
@@ -236,11 +328,23 @@ READERS = {
     "breast_signatures": Reader(_breast_signatures),
     "colorectal": Reader(_colorectal),
     "gene_sets": Reader(_gene_sets),
+    "golub": Reader(_golub),
     "gse7390": Reader(_gse7390),
     "kang2018": Reader(_kang2018),
     "kang2018_donors": Reader(_kang2018_donors, version=2),
     "leukemia": Reader(_broad_example("leukemia")),
+    "nki": Reader(
+        _genefu(
+            "nkis",
+            {
+                "chemotherapy": "chemotherapy",
+                "hormonotherapy": "hormone_therapy",
+                "vantveer2002_70_genes": "published_gene70",
+            },
+        )
+    ),
     "p53": Reader(_broad_example("p53")),
     "pbmc68k_reduced": Reader(_pbmc68k_reduced),
     "simulated": Reader(_simulated),
+    "vdx": Reader(_genefu("vdxs", {})),
 }

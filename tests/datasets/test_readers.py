@@ -142,6 +142,51 @@ def test_breast_signatures(real):
     assert pam50.loc["ESR1"].idxmax() == "LumA" and pam50.loc["ERBB2"].idxmax() == "Her2"
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "events", "positive", "without_symbol"),
+    [("nki", (150, 922), 53, 112, 50), ("vdx", (150, 966), 47, 85, 26)],
+)
+def test_breast_cancers_with_time_to_metastasis(real, name, shape, events, positive, without_symbol):
+    cohort = real(name)
+    assert cohort.shape == shape and cohort.obs["patient"].is_unique
+    endpoint = cohort.uns[keys.ENDPOINTS]["dmfs"]
+    assert endpoint == {"time": "dmfs_time", "event": "dmfs_event", "unit": "days"}
+    assert cohort.obs["dmfs_event"].sum() == events
+    assert (cohort.obs["er"] == "positive").sum() == positive
+    assert (cohort.var["symbol"] == "").sum() == without_symbol
+    assert set(cohort.uns[keys.ENDPOINTS]) == {"dmfs", "rfs"} | ({"os"} if name == "nki" else set())
+    # Genes and patients are matched with their values: tumours with the receptor express its gene.
+    receptor = np.asarray(cohort[:, cohort.var["symbol"] == "ESR1"].X).mean(axis=1)
+    is_positive = (cohort.obs["er"] == "positive").to_numpy()
+    spread = receptor.std()
+    assert receptor[is_positive].mean() > receptor[~is_positive].mean() + spread
+    assert same(cohort, real(name)) if name == "vdx" else np.isnan(cohort.X).sum() == 361
+
+
+def test_what_is_unknown_stays_unknown(real):
+    nki, vdx = real("nki").obs, real("vdx").obs
+    assert nki["dmfs_time"].isna().sum() == 4 and nki["published_gene70"].isna().sum() == 21
+    assert vdx["age"].isna().sum() == 29 and vdx["grade"].isna().sum() == 64
+    assert nki.loc["NKI_123", ["age", "size", "er", "grade", "dmfs_time"]].tolist() == [
+        48,
+        2,
+        "positive",
+        "3",
+        5209,
+    ]
+
+
+def test_golub(real):
+    cohort = real("golub")
+    assert cohort.shape == (72, 7129)
+    assert cohort.obs["leukemia"].value_counts().to_dict() == {"ALL": 47, "AML": 25}
+    assert cohort.obs["set"].value_counts().to_dict() == {"train": 38, "test": 34}
+    # Zyxin, the paper's best gene for myeloid leukaemia.
+    zyxin = np.asarray(cohort[:, "X95735_at"].X).ravel()
+    myeloid = (cohort.obs["leukemia"] == "AML").to_numpy()
+    assert np.median(zyxin[myeloid]) > 3 * np.median(zyxin[~myeloid])
+
+
 def test_pbmc68k_reduced():
     cells = pm.datasets.load("pbmc68k_reduced")
     assert cells.shape == (700, 765) and cells.raw.shape == (700, 765)
