@@ -57,7 +57,7 @@ def available() -> pd.DataFrame:
     )
 
 
-def load(name: str) -> Any:
+def load(name: str, fetch: bool = True) -> Any:
     """Load a data set by its registered name.
 
     Looked for in the cache, in the folder that ``PM_LAB_MIRROR`` names, and then downloaded from its
@@ -68,6 +68,8 @@ def load(name: str) -> Any:
     ----------
     name
         A name of :func:`available`.
+    fetch
+        Download what is not on this machine. Analyses that load a set by themselves pass False.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def load(name: str) -> Any:
         data = _read_built(built, data_set)
         if data is not None:
             return data
-    data = _with_source(READERS[name].read(*download.obtain(data_set.files)), data_set)
+    data = _with_source(READERS[name].read(*download.obtain(data_set.files, fetch)), data_set)
     _keep_built(data, built)
     return data
 

@@ -69,8 +69,8 @@ def locate(files: Iterable[RegisteredFile]) -> dict[RegisteredFile, tuple[str, P
     }
 
 
-def obtain(files: Iterable[RegisteredFile]) -> list[Path]:
-    """Verified paths of the files in their order, downloading those that are absent.
+def obtain(files: Iterable[RegisteredFile], fetch: bool = True) -> list[Path]:
+    """Verified paths of the files in their order; with ``fetch`` those that are absent are downloaded.
 
     Raises :class:`DatasetUnavailable` when a file cannot be had or its SHA-256 is not the registered one.
     """
@@ -81,6 +81,8 @@ def obtain(files: Iterable[RegisteredFile]) -> list[Path]:
     absent = [file for file, place in found.items() if place is None]
     if absent and offline():
         raise DatasetUnavailable(_absent_message(absent, "PM_LAB_OFFLINE is set"))
+    if absent and not fetch:
+        raise DatasetUnavailable(_absent_message(absent, "an analysis asks no server"))
     if absent:
         _download_all(absent)
     return [cache_folder() / file.name if place is None else place[1] for file, place in found.items()]

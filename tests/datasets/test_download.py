@@ -102,6 +102,15 @@ def test_offline_names_files_addresses_and_folder(tiny, server, cache, monkeypat
     assert pm.datasets.load("tiny").shape == (2, 2)
 
 
+def test_a_load_that_may_not_fetch_asks_no_server(tiny, server, cache):
+    with pytest.raises(DatasetUnavailable, match="asks no server") as caught:
+        pm.datasets.load("tiny", fetch=False)
+    assert all(file.name in str(caught.value) for file in tiny.files)
+    assert server.requests == []
+    assert pm.datasets.load("tiny").shape == (2, 2)
+    assert pm.datasets.load("tiny", fetch=False).shape == (2, 2)
+
+
 def test_a_missing_mirror_file_is_downloaded_or_named(tiny, server, tiny_mirror, cache, monkeypatch):
     (tiny_mirror / NOTE).unlink()
     monkeypatch.setenv("PM_LAB_OFFLINE", "1")
