@@ -9,5 +9,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "competing": ["cumulative_incidence"],
         "curves": ["kaplan_meier", "log_rank", "survival_summary"],
         "endpoints": ["declare_endpoint", "endpoint_table"],
+        "performance": ["RiskEvaluation", "evaluate_risk"],
+        "plots": [
+            "plot_calibration",
+            "plot_cumulative_incidence",
+            "plot_decision_curve",
+            "plot_hazard_ratios",
+            "plot_kaplan_meier",
+        ],
+        "regression": ["CoxModel", "cox"],
     },
 )

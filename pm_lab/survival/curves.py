@@ -100,9 +100,10 @@ def survival_summary(
     pandas.DataFrame
         One row per group: ``group``, ``n``, ``events``, ``follow_up`` (median, by reverse Kaplan-Meier;
         missing with left truncation and where all had the event), ``median``, ``median_lower``,
-        ``median_upper`` (infinite where the curve stays above a half), ``rmst`` (mean survival up to the horizon), ``rmst_lower``, ``rmst_upper``,
-        ``rmst_difference`` to the first group with ``difference_lower``, ``difference_upper`` and
-        ``difference_pvalue`` (normal approximation). ``attrs`` as :func:`kaplan_meier`, and ``horizon``.
+        ``median_upper`` (infinite where the curve stays above a half), ``rmst`` (mean survival up to
+        the horizon), ``rmst_lower``, ``rmst_upper``, ``rmst_difference`` to the first group with
+        ``difference_lower``, ``difference_upper`` and ``difference_pvalue`` (normal approximation). ``attrs``
+        as :func:`kaplan_meier`, and ``horizon``.
 
     Raises
     ------
