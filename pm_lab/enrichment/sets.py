@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from pm_lab import gene_sets as floor
 from pm_lab.errors import DataError, DatasetUnavailable
 
@@ -74,6 +76,7 @@ def testable(gene_sets: GeneSets, genes: Iterable[str], min_size: int, max_size:
             f"gene_sets is a {type(gene_sets).__name__}: give a dict of set name to genes, the path of a gmt "
             f'file, "core", or one of {", ".join(floor.REGISTERED)}.'
         )
+    gene_sets = _as_text(gene_sets)
     genes = list(map(str, genes))
     matched, mended = floor.match_symbols(gene_sets, genes)
     measured = set(genes)
@@ -90,6 +93,24 @@ def testable(gene_sets: GeneSets, genes: Iterable[str], min_size: int, max_size:
     if not members:
         raise DataError(_nothing_left(present, matched, genes, min_size, max_size))
     return TestableSets(members, mapping, mended.to_dict("list"))
+
+
+def _as_text(gene_sets: Mapping) -> dict[str, list[str]]:
+    """Names of sets and genes as text: Entrez ids are often whole numbers."""
+    named = {}
+    for name, members in gene_sets.items():
+        if isinstance(members, str):
+            raise DataError(f"Gene set {name!r} is a single string; give a list of gene names.")
+        members = list(members)
+        if any(pd.isna(gene) for gene in members):
+            raise DataError(
+                f"Gene set {name!r} has a missing value (NaN, None) among its {len(members):,} genes. Leave "
+                "it out: [gene for gene in genes if pd.notna(gene)]."
+            )
+        if str(name) in named:
+            raise DataError(f"Two gene sets are called {str(name)!r}. Rename one.")
+        named[str(name)] = list(map(str, members))
+    return named
 
 
 def _why_not(n_found: int, n_genes: int, min_size: int, max_size: int) -> str:
