@@ -9,7 +9,7 @@ from pm_lab.errors import DataError
 
 MEAN_EXPRESSION = "mean_standardized_expression"  # obs: written with the activities, tested between groups
 LARGEST_LOG = 30  # log2 of the brightest array or CPM stays below
-MEND = "take log2 expression, as pm.bulk.normalize(cohort) puts into X"
+MEND = "take log2 expression (of counts: pm.bulk.normalize(cohort))"
 
 
 def check_values(table: pd.DataFrame, where: str) -> None:

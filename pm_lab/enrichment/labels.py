@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from keyword import iskeyword
 from math import comb
 from typing import NamedTuple
 
@@ -105,7 +108,9 @@ def compare(expression, labels, contrast, covariates, statistic, patient_key) ->
     table, obs = _table(expression, patient_key)
     label = _by_patient(labels, obs, table.index, "labels")
     level, reference = _sides(label, contrast)
-    frame = _covariates(covariates, obs, table.index).assign(**{LABEL: as_text(label)})
+    frame = _covariates(covariates, obs, table.index)
+    names = list(map(str, frame.columns))
+    frame = frame.set_axis(_for_formula(names), axis=1).assign(**{LABEL: as_text(label)})
     kept = frame[LABEL].isin([level, reference])
     frame, table = frame[kept], table[kept]
     n_patients = {name: int((frame[LABEL] == name).sum()) for name in (level, reference)}
@@ -123,7 +128,7 @@ def compare(expression, labels, contrast, covariates, statistic, patient_key) ->
         "n_patients": n_patients,
         "n_left_out": int((~kept).sum()),
         "n_constant": int((~varies).sum()),
-        "covariates": [name for name in frame.columns if name != LABEL],
+        "covariates": names,
     }
     in_level = (frame[LABEL] == level).to_numpy()
     return Comparison(table.to_numpy(float), list(table.columns), in_level, matrix, facts["statistic"], facts)
@@ -238,12 +243,18 @@ def _covariates(covariates, obs: pd.DataFrame, patients: pd.Index) -> pd.DataFra
         if absent:
             raise DataError(f"covariates {absent} are no columns of obs, which has {list(obs.columns)[:12]}.")
         covariates = obs[names]
-    odd = [name for name in covariates.columns if not str(name).isidentifier() or name == LABEL]
-    if odd:
-        raise DataError(
-            f"covariates {odd}: names of letters, digits and _ other than {LABEL!r}; rename them first."
-        )
-    return _aligned(covariates, patients, "covariates").copy()
+    return _aligned(covariates, patients, "covariates")
+
+
+def _for_formula(names: Iterable[str]) -> list[str]:
+    """Names that a formula can hold, close enough to the ones given to be known again in messages."""
+    used = [LABEL]
+    for name in names:
+        name = re.sub(r"\W|^(?=\d)", "_", name) or "_"
+        while name in used or iskeyword(name):
+            name += "_"
+        used.append(name)
+    return used[1:]
 
 
 def _check_groups(n_patients: dict[str, int]) -> None:
@@ -255,7 +266,8 @@ def _check_groups(n_patients: dict[str, int]) -> None:
     labellings = comb(sum(n_patients.values()), min(n_patients.values()))
     if labellings < FEW_LABELLINGS:
         warnings.warn(
-            f"Only {labellings} ways to label {n_patients}: no p-value can be below 1/{labellings}.",
+            f"Only {labellings} ways to label {n_patients}, about half of them with each sign of a score: no "
+            f"p-value can be much below 1/{labellings // 2}.",
             PmLabWarning,
             stacklevel=4,
         )
@@ -281,21 +293,44 @@ def observed(comparison: Comparison) -> np.ndarray:
     return statistic(np.arange(len(comparison.in_level))[None, :])[0]
 
 
-def permuted(comparison: Comparison, n_permutations: int, seed: int) -> Iterator[np.ndarray]:
-    """The statistic of each gene under random orders of the patients, one after the other.
+def in_order(comparison: Comparison, order: np.ndarray) -> Comparison:
+    """The same comparison with its genes in another order, which is kept among ties."""
+    genes = [comparison.genes[i] for i in order]
+    return comparison._replace(genes=genes, values=comparison.values[:, order])
+
+
+def labellings(comparison: Comparison, n_permutations: int, seed: int) -> np.ndarray:
+    """Orders of the patients: random ones, or one for each labelling but the observed if these are no more.
+
+    Permutations × patients. With covariates residuals are permuted, and each order counts.
+    """
+    in_level = comparison.in_level
+    n, n_level = len(in_level), int(in_level.sum())
+    rows = np.arange(n, dtype=np.int32)
+    if comparison.nuisance.shape[1] > 1 or comb(n, n_level) > n_permutations:
+        return np.random.default_rng(seed).permuted(np.tile(rows, (n_permutations, 1)), axis=1)
+    level, reference = np.flatnonzero(in_level), np.flatnonzero(~in_level)
+    orders = []
+    for chosen in combinations(rows, n_level):
+        if chosen != tuple(level):
+            order = np.empty(n, dtype=np.int32)
+            order[list(chosen)], order[np.setdiff1d(rows, chosen)] = level, reference
+            orders.append(order)
+    return np.array(orders)
+
+
+def permuted(comparison: Comparison, orders: np.ndarray) -> Iterator[np.ndarray]:
+    """The statistic of each gene under each of these orders of the patients.
 
     With covariates it is what they leave over that is permuted (Freedman and Lane 1983), so that their
     relation to expression and to the labels stays as it is.
     """
     from threadpoolctl import threadpool_limits
 
-    rng = np.random.default_rng(seed)
-    rows = np.arange(len(comparison.in_level))
     statistic = _statistic(comparison, np.float32)
-    for start in range(0, n_permutations, BLOCK):
-        orders = np.tile(rows, (min(BLOCK, n_permutations - start), 1))
+    for start in range(0, len(orders), BLOCK):
         with threadpool_limits(1):  # products this small lose by a second thread
-            block = statistic(rng.permuted(orders, axis=1))
+            block = statistic(orders[start : start + BLOCK])
         yield from block
 
 

@@ -59,7 +59,8 @@ def plot_running_score(
     """
     from matplotlib.figure import Figure
 
-    genes, values, _ = checked_ranking(ranking)
+    seed = 0 if results is None else results.attrs.get("seed", 0)  # of the order of ties
+    genes, values, _ = checked_ranking(ranking, seed)
     members = _one_set(gene_sets, name, genes)
     position, weight = places(values)
     score = enrichment_scores(position, weight, SetIndex.of([members], len(genes)))[0]

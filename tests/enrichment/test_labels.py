@@ -1,5 +1,7 @@
 """Two groups of patients: the ranking of genes, and the null of permuted labels."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -158,10 +160,31 @@ def test_few_ways_to_label_are_warned_of(expression, labels, sets):
     run = {"gene_sets": sets, "null": "permute_labels", "n_permutations": 1000}
     few, of_few = expression[:6].copy(), labels[:6]
     few.loc[of_few == "b", sets["S0"]] += 15  # the groups differ as much as they can
-    with pytest.warns(PmLabWarning, match="Only 20 ways to label"):
+    with pytest.warns(PmLabWarning, match="Only 20 ways to label.*much below 1/10"):
         found = pm.enrichment.gsea(expression=few, labels=of_few, **run).set_index("gene_set")
     assert found.at["S0", "enrichment_score"] > 0.9
-    assert 0.05 < found.at["S0", "pvalue"] < 0.2  # one of the ten labellings in which its score is positive
+    assert found.at["S0", "pvalue"] == 0.1  # one of the ten labellings in which its score is positive
+
+
+@pytest.mark.parametrize("statistic", ["signal_to_noise", "t"])
+def test_all_labellings_are_taken_where_they_are_few(expression, labels, sets, statistic):
+    few, of_few = expression[:7], labels[:7]
+    run = {"gene_sets": sets, "min_size": 1, "n_permutations": 100}
+    with pytest.warns(PmLabWarning, match="Only 35 ways"):
+        found = pm.enrichment.gsea(
+            null="permute_labels", expression=few, labels=of_few, statistic=statistic, **run
+        ).set_index("gene_set")
+    assert found.attrs["n_permutations"] == 34
+    scores = []
+    for chosen in combinations(range(7), 3):
+        labelled = ["b" if i in chosen else "a" for i in range(7)]
+        with pytest.warns(PmLabWarning):
+            ranking = pm.enrichment.rank_genes(few, labelled, statistic=statistic)
+            scores.append(pm.enrichment.gsea(ranking, **run).set_index("gene_set")["enrichment_score"])
+    for name, of_all in pd.concat(scores, axis=1).iterrows():
+        score = found.at[name, "enrichment_score"]
+        same = of_all[np.sign(of_all) == np.sign(score)].abs()
+        assert found.at[name, "pvalue"] == pytest.approx((same >= abs(score) - 1e-9).mean())
 
 
 @pytest.mark.parametrize(
@@ -218,8 +241,15 @@ def test_covariates_that_fix_the_group_or_are_missing_are_refused(expression, la
         pm.enrichment.rank_genes(expression, labels, covariates=covariates[4:])
     with pytest.raises(DataError, match="knows no covariates"):
         pm.enrichment.rank_genes(expression, labels, covariates=covariates, statistic="signal_to_noise")
-    with pytest.raises(DataError, match=r"covariates \['the age'\]"):
-        pm.enrichment.rank_genes(expression, labels, covariates=covariates.rename(columns={"age": "the age"}))
+
+
+def test_covariates_may_have_any_name(expression, labels, covariates):
+    expected = pm.enrichment.rank_genes(expression, labels, covariates=covariates)
+    for batch, age in (("class", "age at diagnosis"), ("label", "label_"), ("a b", "a.b"), (1, "2 years")):
+        odd = covariates.set_axis([batch, age], axis=1)
+        found = pm.enrichment.rank_genes(expression, labels, covariates=odd)
+        pd.testing.assert_series_equal(found, expected)
+        assert found.attrs["covariates"] == [str(batch), age]
 
 
 def test_a_patient_with_several_rows_is_refused(bulk, core):

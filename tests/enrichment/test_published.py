@@ -5,6 +5,8 @@ import pytest
 
 import pm_lab as pm
 
+# The published examples are intensities without a logarithm.
+pytestmark = pytest.mark.filterwarnings("ignore:expression goes up to:pm_lab.errors.PmLabWarning")
 SIZES = {"min_size": 15, "max_size": 500, "null": "permute_labels"}
 
 

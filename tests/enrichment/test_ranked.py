@@ -159,6 +159,21 @@ def test_ties_are_counted_and_many_are_warned_of(ranking, sets):
     assert found.attrs["ranking"]["n_ties"] == ranking.round(2).duplicated(keep=False).sum()
 
 
+def test_ties_carry_no_order_of_names(sets):
+    names = [f"GENE{i:03d}" for i in range(400)]
+    ranking = pd.Series(np.r_[np.zeros(300) + 0.5, -np.ones(100)], names)
+    run = {"gene_sets": {"FIRST": names[:25]}, "n_permutations": 200}  # first by name of a block of 300
+    with pytest.warns(PmLabWarning, match="put in random order"):
+        found = [pm.enrichment.gsea(ranking, seed=seed, **run) for seed in range(20)]
+        again = pm.enrichment.gsea(ranking.sample(frac=1, random_state=0), seed=3, **run)
+        figure = pm.enrichment.plot_running_score(ranking, run["gene_sets"], "FIRST", found[3])
+    pd.testing.assert_frame_equal(again, found[3])
+    assert f"to {found[3]['enrichment_score'].iloc[0]:.2f}" in figure.get_label()
+    scores = [table["enrichment_score"].iloc[0] for table in found]
+    assert max(scores) < 0.6  # ordered by name it would be 1
+    assert len(set(scores)) > 10
+
+
 def test_a_ranking_without_a_sign_is_warned_of(ranking, sets):
     with pytest.warns(PmLabWarning, match="no negative value"):
         pm.enrichment.gsea(ranking.abs(), sets, n_permutations=100)
@@ -173,12 +188,25 @@ def test_a_set_without_any_null_score_of_its_sign_is_no_evidence():
     assert 0 < found["pvalue"].iloc[0] <= 1
 
 
+def test_genes_may_be_named_by_numbers(ranking, sets):
+    numbered = ranking.set_axis(range(len(ranking)))
+    numbers = {i: [int(gene.removeprefix("GENE")) for gene in sets[name]] for i, name in enumerate(sets)}
+    found = pm.enrichment.gsea(numbered, numbers, n_permutations=100)
+    assert set(found["gene_set"].iloc[:2]) == {"0", "1"}
+    assert set(found["leading_edge"].iloc[0]) <= set(map(str, range(40)))
+    with pytest.raises(DataError, match="Gene set 'A' has a missing value"):
+        pm.enrichment.gsea(numbered, {"A": [1, 2, np.nan]})
+    with pytest.raises(DataError, match="Two gene sets are called '1'"):
+        pm.enrichment.gsea(numbered, {1: [1, 2], "1": [3]})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda r: r.mask(r.index == "GENE3"), r"no finite number for 1 of 1,000 genes \(GENE3\)"),
         (lambda r: r.where(r.index != "GENE3", np.inf), "no finite number for 1 of"),
         (lambda r: pd.concat([r, r[:2]]), r"2 genes are in the ranking more than once \(GENE0, GENE1\)"),
+        (lambda r: r * 0, "all 1,000 genes of the ranking have one value, 0"),
         (lambda r: r.to_frame("score"), "no column 'stat'"),
         (lambda r: list(r), "ranking is a list"),
         (lambda r: None, "ranking is missing"),
