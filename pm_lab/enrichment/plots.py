@@ -82,7 +82,9 @@ def plot_running_score(
     )
     figure.set_label(
         f"Running enrichment score of {name}: its {len(members)} genes in a ranking of {len(genes):,}. The "
-        f"walk {'rises' if score >= 0 else 'falls'} to {score:.2f}; the leading edge has {len(edge)} genes."
+        f"walk {'rises' if score >= 0 else 'falls'} to {score:.2f}, its peak at place "
+        f"{edge.max() + 1 if score >= 0 else edge.min() + 1:,}; the leading edge has {len(edge)} genes. "
+        f"In numbers: {_in_numbers(name, score, results)}."
     )
     return figure
 
@@ -173,7 +175,8 @@ def plot_dots(results: pd.DataFrame, n: int = 20) -> Figure:
     passed = shown.loc[shown["fdr"] < SIGNIFICANT, "gene_set"].tolist()
     figure.set_label(
         f"{label.capitalize()} of {len(shown)} gene sets; {len(passed)} have a false discovery rate below "
-        f".05{': ' + ', '.join(passed[::-1]) if passed else ''}."
+        f".05{': ' + ', '.join(passed[::-1]) if passed else ''}. From {shown[score].iloc[0]:.2f} "
+        f"({shown['gene_set'].iloc[0]}) to {shown[score].iloc[-1]:.2f} ({shown['gene_set'].iloc[-1]})."
     )
     return figure
 
@@ -268,7 +271,8 @@ def plot_enrichment_map(
         one.set_axis_off()
     figure.set_label(
         f"Network of {len(table)} gene sets joined where leading edges overlap, in {len(leaders)} clusters, "
-        f"the largest of {table['cluster_size'].max()} sets. Named after their most significant sets: "
+        f"the largest of {table['cluster_size'].max()} sets; {up.sum()} sets are up, "
+        f"{(~up).sum()} down. Clusters are named after their most significant sets: "
         f"{', '.join(leaders['gene_set'].iloc[:LISTED])}{', ...' if len(leaders) > LISTED else ''}."
     )
     return figure

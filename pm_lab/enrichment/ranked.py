@@ -61,7 +61,8 @@ def gsea(
         taken. Genes with equal values are put in random order, by ``seed``.
     gene_sets : dict of set name to genes, path of a gmt file, "core" or a registered name (:func:`read_gmt`).
     min_size, max_size : sets with fewer or more measured genes are not tested. Published results mostly have
-        15 and 500, the Broad's defaults; the ``fdr`` of a set depends on which others are tested.
+        15 and 500, the Broad's defaults. The ``fdr`` of a set depends on which others are tested: that of
+        p53Pathway in the P53 data is .0041 with 15 and .0053 with 10.
     seed : equal input and seed give equal results.
     method : of ``permute_genes``: ``"permutation"`` (random sets of the same size), ``"multilevel"``
         (fgsea's, as in gseapy: small p-values without many permutations) or ``"auto"``, the second for more
