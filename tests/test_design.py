@@ -29,6 +29,21 @@ def test_variables_are_read_from_the_formula():
     assert design.variables("~ batch * response") == ["batch", "response"]
 
 
+def test_names_with_spaces_go_in_backticks():
+    with pytest.raises(DesignError, match=r"with spaces in backticks") as refused:
+        design.variables("~ batch + age at diagnosis + response")
+    assert str(refused.value).isprintable(), "no terminal codes, no line breaks"
+    obs = patients().rename(columns={"age": "age at diagnosis"})
+    assert design.design_report(obs, "~ `age at diagnosis` + response", CONTRAST).rank == 3
+
+
+@pytest.mark.parametrize("formula", ["~ batch * response", "~ batch + response:age"])
+def test_an_interaction_of_the_condition_is_refused(formula):
+    with pytest.raises(DesignError, match=r"'response' interacts.*Fit each group apart"):
+        design.design_report(patients(20), formula, CONTRAST)
+    assert design.design_report(patients(20), "~ batch * age + response", CONTRAST).rank == 5
+
+
 @pytest.mark.parametrize("formula", ["y ~ response", "~ response +"])
 def test_not_a_design_formula(formula):
     with pytest.raises(DesignError, match="design="):
@@ -79,6 +94,9 @@ def test_condition_equal_to_batch_outside_the_design():
     with pytest.raises(DesignError, match="'response' equals 'batch'"):
         design.check_batch(obs, "response", "patient")
     design.check_batch(patients(), "response", "patient")
+    numbered = obs.assign(batch=obs["batch"].str[1:].astype(float))
+    with pytest.raises(DesignError, match="'response' equals 'batch'"):
+        design.check_batch(numbered, "response", "patient")
 
 
 @pytest.mark.parametrize(
@@ -247,6 +265,7 @@ def test_report_measures_how_much_other_terms_cost():
     assert balanced.variance_inflation == pytest.approx(1)
     obs = patients(20)
     obs["age"] = np.where(obs["response"] == "yes", 60, 50) + np.tile([0, 0, 1, 1], 5)
+    obs["age"] += np.arange(20) / 100
     with pytest.warns(PmLabWarning, match="inflate the variance of response"):
         report = design.design_report(obs, "~ age + response", CONTRAST)
     matrix = np.column_stack([np.ones(20), obs["age"], obs["response"] == "yes"]).astype(float)
@@ -298,6 +317,51 @@ def test_report_warns_of_what_is_thin():
         report = design.design_report(obs, "~ plate + response", CONTRAST)
     assert "all but fixed by 'plate': 1 samples alone" in str(caught[0].message)
     assert report.verdict == "can be estimated, with care"
+
+
+def pairs(n=8, **columns):
+    obs = pd.DataFrame({"condition": ["post", "pre"] * n}, index=[f"s{i}" for i in range(2 * n)])
+    return obs.assign(**{name: np.repeat(values, 2) for name, values in columns.items()})
+
+
+@pytest.mark.parametrize("kind", [int, float, str, "category"])
+@pytest.mark.parametrize(("name", "key"), [("patient", "patient"), ("donor", "donor"), ("mouse", "mouse")])
+def test_patients_written_as_numbers_are_paired(name, key, kind):
+    obs = pairs(**{name: np.arange(1, 9)})
+    obs[name] = obs[name].astype(kind)
+    report = design.design_report(obs, f"~ {name} + condition", ("condition", "post", "pre"), key)
+    assert (report.residual_df, report.rank) == (7, 9) and report.warnings == []
+
+
+@pytest.mark.parametrize("name", ["patient", "donor", "Subject ID", "pair"])
+def test_patients_written_as_numbers_are_no_slope_in_the_fit(name):
+    obs, formula = pairs(**{name: np.arange(8)}), f"~ `{name}` + condition"
+    table = design.model_table(obs, formula, ("condition", "post", "pre"))
+    assert design.model_matrix(table, formula, "condition").shape == (16, 9)
+
+
+def test_a_number_does_not_pair():
+    obs = pairs(patient=list("abcdefgh"), age=np.arange(51, 59))
+    with pytest.raises(DesignError, match="8 patients are in both"):
+        design.design_report(obs, "~ age + condition", ("condition", "post", "pre"))
+
+
+def test_a_few_whole_numbers_may_name_groups():
+    obs = patients(20).assign(stage=np.arange(20) // 2 % 4, sex=np.arange(20) // 8 % 2)
+    with pytest.warns(PmLabWarning, match=r"'stage' is a number with 4 values.*astype\(str\)"):
+        report = design.design_report(obs, "~ stage + sex + response", CONTRAST)
+    assert len(report.warnings) == 1, "a slope over two values is the same as two groups"
+    obs["stage"] = obs["stage"].astype(str)
+    assert design.design_report(obs, "~ stage + sex + response", CONTRAST).rank == 6
+    obs["age"] = np.arange(40, 60)
+    assert design.design_report(obs, "~ age + response", CONTRAST).warnings == []
+
+
+def test_unknown_patients_are_named():
+    obs = patients(20)
+    obs.loc[["p3", "p5"], "patient"] = None
+    with pytest.raises(DataError, match=r"'patient'\] is missing for 2 of 20 samples: p3, p5"):
+        design.design_report(obs, "~ response", CONTRAST)
 
 
 # DESeq2 for many genes at once against pydeseq2's own loop over genes.
@@ -398,6 +462,22 @@ def test_genes_that_diverge_are_handed_to_pydeseq2s_solver():
         assert np.allclose(beta[gene], expected[0], rtol=1e-4, atol=1e-6)
         assert np.allclose(leverage[:, gene], expected[2], atol=1e-4)
     assert np.isfinite(mean).all() and converged.all()
+
+
+def test_contrasts_as_pydeseq2_writes_them(fitted):
+    from pydeseq2.dds import DeseqDataSet
+    from pydeseq2.ds import DeseqStats
+
+    from pm_lab.design.negative_binomial import BatchedInference
+
+    counts, obs, _ = fitted
+    inference = BatchedInference()
+    dds = DeseqDataSet(counts=counts, metadata=obs, design="~ response", inference=inference, quiet=True)
+    dds.deseq2()
+    stats = DeseqStats(dds, contrast=["response", "yes", "no"], inference=inference, quiet=True)
+    stats.run_wald_test()
+    ours = design.fit_deseq2(counts, obs, "~ response", CONTRAST)
+    assert np.allclose(stats.p_values, ours["pvalue"])
 
 
 def test_size_factors_can_be_given(fitted):

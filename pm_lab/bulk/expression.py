@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks
-from pm_lab.design import design_report, fit_deseq2, in_contrast, level_name
+from pm_lab.design import design_report, fit_deseq2, in_contrast, level_name, with_categories
 from pm_lab.errors import DataError
 
 from .coverage import warn_of_coverage
@@ -45,8 +45,8 @@ def differential_expression(
     ----------
     cohort : patients × genes with raw counts in ``layers["counts"]`` or ``X``; a Cohort's ``bulk``.
     design : formula of obs columns, numbers and labels mixed: ``"~ batch + age + response"``. A paired study
-        names the patient: ``"~ patient + condition"``. Put what differs between the groups for other
-        reasons (batch, age) into it.
+        names the patient: ``"~ patient + condition"``, also where patients are numbered. Put what differs
+        between the groups for other reasons (batch, age) into it.
     contrast : (factor, level, reference); positive log2 fold change is higher in ``level``. Samples of a
         third level are left out before anything is estimated, and counted in ``attrs``.
     shrink : add fold changes shrunken towards zero where the data say little, for ranking and plotting by
@@ -83,17 +83,19 @@ def differential_expression(
     Warns
     -----
     PmLabWarning
-        Libraries above 500 million, which cannot be reads; few residual degrees of freedom; small groups.
+        Libraries above 500 million, which cannot be reads, and what
+        :func:`pm_lab.design.design_report` warns of.
 
     Notes
     -----
-    Against R's DESeq2 on airway (8 samples, 3 residual degrees of freedom): base means are equal, log2 fold
-    changes of the strongest genes differ by less than .0005, standard errors by -2.5 to 0 %. Those of plain
-    pydeseq2 differ by -12 to +11 %, and by +57 % where one side has no counts. Three things make them
-    differ, each of which is done as in R here: at 3 residual degrees of freedom or fewer R takes the
-    prior on dispersions from their whole distribution, pydeseq2 from its median absolute deviation; R leaves
-    genes without dispersion out of the dispersion trend (done here at so few degrees of freedom only); and R
-    floors fitted means at half a count in the standard error.
+    Against R's DESeq2 on airway (8 samples, 3 residual degrees of freedom; 11 genes printed in R's
+    vignettes): base means are equal, log2 fold changes of the strongest genes differ by less than .0005,
+    standard errors by -2.5 to 0 %. Those of plain pydeseq2 differ by -12 to +11 %, and by +57 % where one
+    side has no counts. Three differences are known and mended as R does it: R floors fitted means at half a
+    count in the standard error (here always); and, at 3 residual degrees of freedom or fewer, R's
+    prior on dispersions comes from their whole distribution (pydeseq2: from its median absolute deviation)
+    and its trend leaves out genes without dispersion. What remains, up to 2.5 %, is not explained. Above 3
+    residual degrees of freedom trend and prior are pydeseq2's own, and were not compared with R's.
 
     Voom's shrunken fold changes have the same Cauchy prior, on a normal likelihood of the estimate.
 
@@ -116,7 +118,7 @@ def differential_expression(
     counts = dense_counts(cohort)
     report = design_report(cohort.obs, design, contrast, patient_key)
     inside = in_contrast(cohort.obs, contrast)
-    obs, counts = cohort.obs[inside], counts[inside]
+    obs, counts = with_categories(cohort.obs[inside], design, patient_key), counts[inside]
     warn_of_coverage(counts, obs.index)
 
     kept = _expressed(counts, min(report.groups.values()), min_count)

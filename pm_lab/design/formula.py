@@ -12,44 +12,52 @@ from pm_lab.errors import DataError, DesignError
 
 def variables(design: str) -> list[str]:
     """Column names that a formula such as ``"~ batch + age + response"`` uses, in order."""
+    return list(dict.fromkeys(name for term in _terms(design) for name in term))
+
+
+def _terms(design: str) -> list[list[str]]:
+    """Column names of each term; an interaction has several."""
     from formulaic import Formula
 
     try:
         formula = Formula(design)
     except Exception as error:
+        said = " ".join(re.sub(TERMINAL_CODES, "", str(error)).split())
         raise DesignError(
-            f"design={design!r} is not a formula ({error}). Write it as '~ batch + response'."
+            f"design={design!r} is not a formula ({said}). Write it as '~ batch + response', and put names "
+            "with spaces in backticks: '~ `age at diagnosis` + response'."
         ) from None
     if hasattr(formula, "lhs"):
         raise DesignError(
             f"design={design!r} has a left-hand side. Write only the right one: '~ batch + response'."
         )
-    order = [str(factor.expr) for term in formula for factor in term.factors if factor.expr != "1"]
-    return list(dict.fromkeys(order))
+    return [[str(factor.expr) for factor in term.factors if factor.expr != "1"] for term in formula]
+
+
+TERMINAL_CODES = "\x1b\\[[0-9;]*m|[⧛⧚]"  # colours, and the marks with which formulaic shows the place
 
 
 def as_text(values: pd.Series) -> pd.Series:
     """Labels as text, so that 1, 1.0 and "1" are one level. Missing values stay missing."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
-    return values.astype(object).where(values.notna()).map(str, na_action="ignore")
+    return values.astype(object).where(values.notna()).map(level_name, na_action="ignore")
 
 
 def level_name(level) -> str:
     """The text under which ``as_text`` writes a level."""
-    return as_text(pd.Series([level])).iloc[0]
+    whole = isinstance(level, float | np.floating) and np.isfinite(level) and level % 1 == 0
+    return str(int(level)) if whole else str(level)
 
 
 def with_categories(obs: pd.DataFrame, design: str, *labels: str) -> pd.DataFrame:
     """A copy of obs in which columns that name things are text, also where they are written as numbers.
 
     These are the columns given (patient, condition) and those of the design that are no numbers or whose
-    name says batch: a number would enter the model as one slope.
+    name says batch or patient: a number would enter the model as one slope.
     """
     obs = obs.copy()
     for name in {*labels, *variables(design)} & set(obs.columns):
         numeric = pd.api.types.is_numeric_dtype(obs[name]) and not pd.api.types.is_bool_dtype(obs[name])
-        if name in labels or not numeric or names_a_batch(name):
+        if name in labels or not numeric or names_a_batch(name) or names_a_patient(name):
             obs[name] = as_text(obs[name])
     return obs
 
@@ -70,6 +78,7 @@ def check_contrast(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str
         )
     if factor not in columns:
         raise DesignError(f"contrast is about {factor!r}, which design={design!r} does not contain. Add it.")
+    _refuse_interaction(design, factor)
     levels = list(as_text(obs[factor]).dropna().unique())
     for name in (level, reference):
         if level_name(name) not in levels:
@@ -88,6 +97,16 @@ def check_contrast(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str
         if obs[name].nunique() < 2:
             raise DesignError(
                 f"obs[{name!r}] has one value only ({obs[name].iloc[0]!r}): drop it from design={design!r}."
+            )
+
+
+def _refuse_interaction(design: str, factor: str) -> None:
+    for term in _terms(design):
+        if factor in term and len(term) > 1:
+            raise DesignError(
+                f"design={design!r}: {factor!r} interacts ({':'.join(term)}), so it has no single effect to "
+                "test. Fit each group apart, or make one column that combines them "
+                f"({'_'.join(term)!r}) and contrast two of its values."
             )
 
 
@@ -127,11 +146,7 @@ def model_table(obs: pd.DataFrame, design: str, contrast: tuple[str, str, str]) 
 
 
 def contrast_vector(table: pd.DataFrame, design: str, contrast: tuple[str, str, str]) -> pd.Series:
-    """Weights of the coefficients that make up the contrast, ``table`` being a :func:`model_table`.
-
-    Where the factor interacts with others, the contrast is that at their first level and at the mean of
-    numbers.
-    """
+    """Weights of the coefficients that make up the contrast, ``table`` being a :func:`model_table`."""
     from formulaic import model_matrix as build
 
     factor, *levels = contrast
@@ -181,3 +196,11 @@ def names_a_batch(column: str) -> bool:
     """Whether a column's name has a word for where or when samples were processed: "seq_run", "batchId"."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", str(column).replace("flow_cell", "flowcell"))
     return not BATCH_WORDS.isdisjoint(word.lower() for word in words)
+
+
+PATIENT_NAME = "(patient|donor|subject|participant|individual|person|pair)([ _.-]?(id|no|nr|number))?"
+
+
+def names_a_patient(column: str) -> bool:
+    """Whether a column's name says that its values are patients: "donor", "Patient ID", not "patient_age"."""
+    return re.fullmatch(PATIENT_NAME, str(column), re.IGNORECASE) is not None

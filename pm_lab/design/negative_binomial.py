@@ -85,6 +85,7 @@ class BatchedInference(DefaultInference):
 
     def wald_test(self, design_matrix, disp, lfc, mu, ridge_factor, contrast, lfc_null, alt_hypothesis=None):
         """p-values, statistics and standard errors (natural log) of one contrast."""
+        contrast = np.asarray(contrast, float)  # pydeseq2 makes a Series of ["response", "yes", "no"]
 
         def solve(genes):
             # R floors the means here, too; pydeseq2 does not, and a gene without counts on one side has a

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pm_lab.errors import DesignError, PmLabWarning
 
-from .formula import is_nested, names_a_batch
+from .formula import as_text, is_nested, level_name, names_a_batch
 
 
 def check_replicates(
@@ -18,11 +18,9 @@ def check_replicates(
 
     ``obs`` has one row per sample (patient, or patient × condition when paired).
     """
-    factor, level, reference = contrast
-    sides = {
-        name: set(obs.loc[obs[factor].astype(str) == str(name), patient_key].astype(str))
-        for name in (level, reference)
-    }
+    factor, level, reference = contrast[0], level_name(contrast[1]), level_name(contrast[2])
+    group, patient = as_text(obs[factor]), as_text(obs[patient_key])
+    sides = {name: set(patient[group == name]) for name in (level, reference)}
     both = sides[level] & sides[reference]
     if paired and not both:
         raise DesignError(
@@ -63,7 +61,7 @@ def check_batch(obs: pd.DataFrame, factor: str, patient_key: str) -> None:
             continue
         if obs.groupby(name, observed=True)[patient_key].nunique().max() == 1:
             continue
-        if not is_nested(obs, factor, name):
+        if not is_nested(obs.assign(**{name: as_text(obs[name])}), factor, name):
             continue
         if obs[name].nunique() == obs[factor].nunique():
             raise DesignError(

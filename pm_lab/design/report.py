@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-from pm_lab.errors import DesignError, PmLabWarning
+from pm_lab.errors import DataError, DesignError, PmLabWarning
 
 from .formula import (
     as_text,
@@ -18,6 +18,7 @@ from .formula import (
     model_matrix,
     model_table,
     variables,
+    with_categories,
 )
 from .replicates import check_batch, check_replicates
 
@@ -25,6 +26,7 @@ FEW_DEGREES = 3  # residual degrees of freedom at which DESeq2 itself calls its 
 SMALL_GROUP = 3
 FEW_TIE_BREAKERS = 2
 HIGH_INFLATION = 5.0
+MOST_GROUPS = 10  # different whole numbers that may be names of groups
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def design_report(
     Parameters
     ----------
     obs : one row per sample. Samples of a third level of the factor are left out and counted.
-    design : formula of obs columns, e.g. ``"~ batch + age + response"``.
+    design : formula of obs columns, e.g. ``"~ batch + age + response"``. Numbers are slopes, save in
+        ``patient_key`` and in columns named as a batch or a patient are ("batch", "seq_run", "donor"). The
+        factor of the contrast may not interact with others.
     contrast : (factor, level, reference).
     patient_key : column of patients, to see pairs and repeated samples; where obs has none, each row is a
         patient.
@@ -100,17 +104,18 @@ def design_report(
     Raises
     ------
     DataError
-        A missing column, a missing or infinite value.
+        A missing column, a missing or infinite value, a patient that is not known.
     DesignError
-        Terms that repeat each other, a condition that a batch fixes, no residual degree of freedom, fewer
-        than two patients a side, a patient on both sides of an unpaired design. The message names the term
-        to drop.
+        An interaction of the contrast's factor, terms that repeat each other, a condition that a batch fixes,
+        no residual degree of freedom, fewer than two patients a side, a patient on both sides of an unpaired
+        design. The message names the term to drop.
 
     Warns
     -----
     PmLabWarning
         A side of fewer than 3 samples, 3 or fewer residual degrees of freedom, one or two samples only that
-        part the condition from a term, a variance inflated 5-fold or more.
+        part the condition from a term, a variance inflated 5-fold or more, a number of 3 to 10 whole values,
+        each of two patients or more, which may name groups but enters as one slope.
 
     Examples
     --------
@@ -123,7 +128,10 @@ def design_report(
     check_contrast(obs, design, contrast)
     inside = in_contrast(obs, contrast)
     left_out = int((~inside).sum())
-    obs = obs[inside]
+    obs = with_categories(obs[inside], design, contrast[0], patient_key)
+    if patient_key not in obs:
+        obs[patient_key] = obs.index
+    _check_patients_known(obs[patient_key])
     check_contrast(obs, design, contrast)
     _check_patients(obs, design, contrast, patient_key)
     table = model_table(obs, design, contrast)
@@ -135,7 +143,10 @@ def design_report(
     crossed = _cross_tables(table, contrast[0])
     residual_df = len(matrix) - matrix.shape[1]
     inflation = _variance_inflation(table, matrix, design, contrast)
-    said = _concerns(groups, residual_df, crossed, contrast[0], inflation)
+    said = [
+        *_concerns(groups, residual_df, crossed, contrast[0], inflation),
+        *_slopes(obs.drop_duplicates(patient_key), table.select_dtypes("number").columns),
+    ]
     for text in said:
         warnings.warn(text, PmLabWarning, stacklevel=2)
     return DesignReport(
@@ -161,16 +172,25 @@ def in_contrast(obs: pd.DataFrame, contrast: tuple[str, str, str]) -> np.ndarray
     return as_text(obs[contrast[0]]).isin(list(map(level_name, contrast[1:]))).to_numpy()
 
 
+def _check_patients_known(patients: pd.Series) -> None:
+    missing = patients.isna()
+    if missing.any():
+        raise DataError(
+            f"obs[{patients.name!r}] is missing for {int(missing.sum())} of {len(missing)} samples: "
+            f"{_names(list(map(str, missing.index[missing])))}. Which samples are of one patient must be "
+            "known: fill it in, or leave these samples out."
+        )
+
+
 def _check_patients(obs: pd.DataFrame, design: str, contrast, patient_key: str) -> None:
     """Replicates and batches, seen by patient."""
-    if patient_key not in obs:
-        obs = obs.assign(**{patient_key: obs.index})
-    # A term each of whose values holds one patient pairs as the patient would.
+    # A term each of whose values holds one patient pairs as the patient would. A number does not: it is one
+    # slope.
     terms = [name for name in variables(design) if name != contrast[0]]
     paired = any(
-        name == patient_key or obs.groupby(as_text(obs[name]))[patient_key].nunique().max() == 1
+        name == patient_key or obs.groupby(name)[patient_key].nunique().max() == 1
         for name in terms
-        if not pd.api.types.is_float_dtype(obs[name]) and obs[name].nunique() < len(obs)
+        if not pd.api.types.is_numeric_dtype(obs[name]) and obs[name].nunique() < len(obs)
     )
     _check_repeats(obs, contrast[0], patient_key)
     with warnings.catch_warnings():
@@ -180,7 +200,7 @@ def _check_patients(obs: pd.DataFrame, design: str, contrast, patient_key: str) 
 
 
 def _check_repeats(obs: pd.DataFrame, factor: str, patient_key: str) -> None:
-    samples = obs.groupby([obs[patient_key].astype(str), obs[factor].astype(str)]).size()
+    samples = obs.groupby([patient_key, factor]).size()
     repeated = samples[samples > 1]
     if len(repeated):
         names = [" | ".join(name) for name in repeated.index]
@@ -200,7 +220,7 @@ def _cross_tables(table: pd.DataFrame, factor: str) -> dict[str, pd.DataFrame]:
     terms = [
         name for name in table.columns if name != factor and not pd.api.types.is_numeric_dtype(table[name])
     ]
-    return {name: pd.crosstab(table[factor].astype(str), table[name].astype(str)) for name in terms}
+    return {name: pd.crosstab(table[factor].astype(str), table[name]) for name in terms}
 
 
 def _variance_inflation(table: pd.DataFrame, matrix: pd.DataFrame, design: str, contrast) -> float:
@@ -236,6 +256,21 @@ def _concerns(groups: dict, residual_df: int, crossed: dict, factor: str, inflat
             f"The other terms inflate the variance of {factor} {inflation:.1f}-fold: they carry much of the "
             "same information."
         )
+    return said
+
+
+def _slopes(patients: pd.DataFrame, numbers: pd.Index) -> list[str]:
+    """What to say of numbers that look like names of groups: a few whole ones, each given more than once."""
+    said = []
+    for name in numbers:
+        counted = patients[name].value_counts()
+        whole = (counted.index.to_numpy(float) % 1 == 0).all()
+        if whole and 3 <= len(counted) <= MOST_GROUPS and counted.min() >= 2:
+            said.append(
+                f"{name!r} is a number with {len(counted)} values and enters as one slope: each step is "
+                "taken to do the same. If its values name groups, make them text: "
+                f"obs[{name!r}] = obs[{name!r}].astype(str)."
+            )
     return said
 
 

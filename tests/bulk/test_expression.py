@@ -143,6 +143,44 @@ def test_paired_design(small):
         differential_expression(small, DESIGN, CONTRAST)
 
 
+@pytest.mark.parametrize("method", ["deseq2", "voom"])
+def test_patients_written_as_numbers_are_paired(small, method):
+    small.obs["donor"] = np.repeat([f"D{i}" for i in range(6)], 2)
+    arguments = {"patient_key": "donor", "method": method, "shrink": False}
+    paired = differential_expression(small, "~ donor + response", CONTRAST, **arguments)
+    small.obs["donor"] = small.obs["donor"].str[1:].astype(int)
+    again = differential_expression(small, "~ donor + response", CONTRAST, **arguments)
+    assert again.attrs["design"]["residual_df"] == 5
+    assert np.allclose(again["stat"], paired["stat"])
+    small.obs["mouse"] = small.obs.pop("donor")
+    arguments["patient_key"] = "mouse"
+    again = differential_expression(small, "~ mouse + response", CONTRAST, **arguments)
+    assert np.allclose(again["stat"], paired["stat"])
+
+
+LEVELS = {"int": [1, 0], "float": [1.0, 0.0], "text": ["1", "0"], "categories": pd.Categorical([1.0, 0.0])}
+
+
+@pytest.mark.parametrize("asked", ["int", "float", "text"])
+@pytest.mark.parametrize("written", LEVELS)
+def test_conditions_written_as_numbers(small, written, asked):
+    expected = differential_expression(small, "~ response", CONTRAST, method="voom")
+    small.obs["response"] = pd.Series(LEVELS[written]).take([0, 1] * 6).set_axis(small.obs_names)
+    contrast = ("response", *LEVELS[asked])
+    results = differential_expression(small, "~ response", contrast, method="voom")
+    assert np.allclose(results["stat"], expected["stat"])
+
+
+def test_conditions_that_are_true_or_false(small):
+    expected = differential_expression(small, "~ response", CONTRAST, method="voom")
+    small.obs["response"] = small.obs["response"] == "yes"
+    for levels in ((True, False), ("True", "False"), (np.True_, np.False_)):
+        results = differential_expression(small, "~ response", ("response", *levels), method="voom")
+        assert np.allclose(results["stat"], expected["stat"])
+    with pytest.raises(DesignError, match=r"no level 1\. Its levels are \['False', 'True'\]"):
+        differential_expression(small, "~ response", ("response", 1, 0))
+
+
 def test_repeated_samples_of_a_patient_are_refused(small):
     small.obs["patient"] = small.obs_names
     small.obs.loc["p02", "patient"] = "p00"
