@@ -20,6 +20,11 @@ LARGEST_LOG = 20  # e^20 is 500 million: no log1p of normalised counts comes nea
 def bulk_of(cohort) -> AnnData:
     """Return the AnnData of a cohort: its ``bulk`` if it is a simulated Cohort, else itself.
 
+    Raises
+    ------
+    DataError
+        When it is neither, such as None or a DataFrame.
+
     Examples
     --------
     >>> import pm_lab as pm
@@ -28,7 +33,30 @@ def bulk_of(cohort) -> AnnData:
     >>> checks.bulk_of(cohort) is cohort.bulk, checks.bulk_of(cohort.bulk) is cohort.bulk
     (True, True)
     """
-    return getattr(cohort, "bulk", cohort)
+    bulk = getattr(cohort, "bulk", cohort)
+    if not hasattr(bulk, "obs_names"):
+        raise DataError(
+            f"cohort or expression is a {type(cohort).__name__}: give an AnnData or a Cohort of patients × "
+            "genes."
+        )
+    return bulk
+
+
+def not_a_view(adata: AnnData) -> None:
+    """Raise DataError for a view: what is written into ``bulk[:50]`` is gone with it.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np
+    >>> from pm_lab import checks
+    >>> adata = anndata.AnnData(np.eye(4))
+    >>> checks.not_a_view(adata[:2].copy())
+    """
+    if adata.is_view:
+        raise DataError(
+            f"this is a view of {adata.n_obs:,} × {adata.n_vars:,} of another AnnData, and what is written "
+            "into it would be lost. Copy the part first, part = cohort[...].copy(), or pass copy=True."
+        )
 
 
 def counts(adata: AnnData, layer: str | None = None):

@@ -20,6 +20,12 @@ def adata(X, **layers):
 COUNTS = np.array([[0.0, 3.0, 1.0], [2.0, 0.0, 7.0]])
 
 
+@pytest.mark.parametrize("given", [None, pd.DataFrame({"TP53": [1.0]}), "cohort.h5ad"])
+def test_what_is_no_cohort(given):
+    with pytest.raises(DataError, match=f"is a {type(given).__name__}: give an AnnData or a Cohort"):
+        checks.bulk_of(given)
+
+
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
 def test_counts_are_returned_as_they_are(kind, dtype):

@@ -55,7 +55,8 @@ def coverage_to_counts(cohort: AnnData, read_length: int, copy: bool = False) ->
     Raises
     ------
     DataError
-        A read length below 2, values that are no whole numbers, coverage that was turned before.
+        A read length below 2, values that are no whole numbers, coverage that was turned before, a view
+        (``cohort[...]``) without ``copy``.
 
     References
     ----------
@@ -71,6 +72,8 @@ def coverage_to_counts(cohort: AnnData, read_length: int, copy: bool = False) ->
     1
     """
     cohort = checks.bulk_of(cohort)
+    if not copy:
+        checks.not_a_view(cohort)
     if isinstance(read_length, bool) or not read_length >= 2:
         raise DataError(f"read_length={read_length!r}: give the number of bases of a read, such as 100.")
     if "coverage" in cohort.layers:

@@ -81,7 +81,8 @@ def deconvolve(
     Raises
     ------
     DataError
-        No counts, gene names that do not match, too few patients, a type with too few cells or markers.
+        No counts, gene names that do not match, too few patients, a type with too few cells or markers, a
+        view (``cohort[...]``) without ``copy``.
 
     Warns
     -----
@@ -101,6 +102,8 @@ def deconvolve(
     (120, 8)
     """
     bulk = checks.bulk_of(cohort)
+    if not copy:
+        checks.not_a_view(bulk)
     _check_fractions(fractions)
     checks.unique_names(bulk)
     counts = _dense(checks.counts(bulk))

@@ -43,7 +43,8 @@ def normalize(cohort: AnnData, method: str = "median_of_ratios", copy: bool = Fa
     Raises
     ------
     DataError
-        No raw counts, a sample without any count, a name twice, an unknown method.
+        No raw counts, a sample without any count, a name twice, an unknown method, a view
+        (``cohort[...]``) without ``copy``.
 
     References
     ----------
@@ -61,6 +62,8 @@ def normalize(cohort: AnnData, method: str = "median_of_ratios", copy: bool = Fa
     if method not in METHODS:
         raise DataError(f"method={method!r}: choose one of {METHODS}.")
     cohort = checks.bulk_of(cohort)
+    if not copy:
+        checks.not_a_view(cohort)
     counts = dense_counts(cohort)
     if copy:
         cohort = cohort.copy()

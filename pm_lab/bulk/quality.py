@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TOP_GENES = 50
 PCA_GENES, N_COMPONENTS, LEADING = 500, 10, 4
 FEWEST_SAMPLES = 4  # below, a median of samples says nothing about one of them
+FEWEST_GENES = 3  # two points always lie on a line
+CLOSEST = 1 - 1e-9  # correlation that still has a finite Fisher's z
 MAD_TO_SD = 1.4826  # of a normal distribution
 CLEAR_SEX = 1.0  # log2: XIST and the Y genes must differ by a factor of two
 FEMALE, MALE, UNCLEAR = "female", "male", "unclear"
@@ -59,8 +61,9 @@ def quality_control(
 
         - ``library_size`` (counts), ``n_genes`` (with a count), ``top_50_share`` (of counts, in the 50
           most abundant genes)
-        - ``median_correlation`` (Pearson's, of log2 CPM, with the other samples), ``pca_distance`` (root mean
-          square of the robust z-scores on the first 4 components)
+        - ``median_correlation`` (Pearson's, of log2 CPM, with the other samples; NaN, and no reason, with
+          fewer than 3 genes that most samples have), ``pca_distance`` (root mean square of the robust
+          z-scores on the first 4 components)
         - ``expressed_sex`` ("female", "male", "unclear"; absent without XIST and Y genes)
         - ``qc_reason``: ``few_counts``, ``few_genes``, ``dominated`` (by few genes), ``low_correlation``,
           ``far_in_pca``, ``sex_mismatch``, joined by ";"; empty for most
@@ -71,7 +74,8 @@ def quality_control(
     Raises
     ------
     DataError
-        No raw counts, a sample without counts, a name twice, fewer than 4 samples, an absent column.
+        No raw counts, a sample without counts, a name twice, fewer than 4 samples, an absent column, a view
+        (``cohort[...]``) without ``copy``.
 
     Warns
     -----
@@ -91,6 +95,8 @@ def quality_control(
     0
     """
     cohort = checks.bulk_of(cohort)
+    if not copy:
+        checks.not_a_view(cohort)
     counts = dense_counts(cohort)
     if cohort.n_obs < FEWEST_SAMPLES:
         raise DataError(
@@ -190,9 +196,12 @@ def _measures(counts: np.ndarray, names: pd.Index) -> pd.DataFrame:
 
 
 def _median_correlation(log: np.ndarray) -> np.ndarray:
-    correlation = np.corrcoef(log)
+    if log.shape[1] < FEWEST_GENES:
+        return np.full(len(log), np.nan)
+    with np.errstate(invalid="ignore"):  # a sample without spread correlates with none: NaN
+        correlation = np.corrcoef(log)
     np.fill_diagonal(correlation, np.nan)
-    return np.nanmedian(correlation, axis=1)
+    return pd.DataFrame(correlation).median(axis=1).to_numpy()
 
 
 def _components(log: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -240,8 +249,11 @@ def _reasons(table: pd.DataFrame, recorded: pd.Series | None, n_mads: float) -> 
     hit["few_counts"] = _robust_z(np.log(table["library_size"].to_numpy())) < -n_mads
     hit["few_genes"] = _robust_z(table["n_genes"].to_numpy(float)) < -n_mads
     hit["dominated"] = _robust_z(table["top_50_share"].to_numpy()) > n_mads
-    # Fisher's z: correlations near one are skewed.
-    hit["low_correlation"] = _robust_z(np.arctanh(table["median_correlation"].to_numpy())) < -n_mads
+    known = table["median_correlation"].notna()
+    if known.any():
+        # Fisher's z: correlations near one are skewed; those of equal samples are one.
+        fisher = np.arctanh(table["median_correlation"][known].clip(-CLOSEST, CLOSEST).to_numpy())
+        hit.loc[known, "low_correlation"] = _robust_z(fisher) < -n_mads
     hit["far_in_pca"] = table["pca_distance"] > n_mads
     if recorded is not None:
         known = recorded.str.lower().map(SEX_LABELS)

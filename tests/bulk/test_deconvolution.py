@@ -209,6 +209,8 @@ def test_bad_bulk(cells):
         pm.bulk.deconvolve(empty, cells)
     with pytest.raises(DataError, match='of "cells" or of "rna"'):
         pm.bulk.deconvolve(bulk, cells, fractions="percent")
+    with pytest.raises(DataError, match=r"view of 1 × .*copy=True"):
+        pm.bulk.deconvolve(bulk[:1], cells)
     assert "cell_type_fractions" not in bulk.obsm
 
 

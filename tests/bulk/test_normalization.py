@@ -108,3 +108,13 @@ def test_refused(bulk):
     bulk.layers["counts"][5] = 0
     with pytest.raises(DataError, match=r"P006"):
         normalize(bulk)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_view_is_copied_or_refused():
+    import anndata as ad
+
+    data = ad.AnnData(small_matrix())
+    with pytest.raises(DataError, match=r"view of 3 × 60.*copy=True"):
+        normalize(data[:3])
+    assert "size_factor" in normalize(data[:3], copy=True).obs

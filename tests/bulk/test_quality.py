@@ -89,6 +89,25 @@ def test_written_cohort_can_be_saved_and_read(small, tmp_path):
     assert record["batch"] == "batch" and len(record["associations"]) > 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_two_genes_and_equal_samples(small):
+    table = quality_control(small[:, :2].copy())
+    assert table["median_correlation"].isna().all()
+    assert not table["qc_reason"].astype(str).str.contains("low_correlation").any()
+    small.layers["counts"][1:] = small.layers["counts"][0]
+    table = quality_control(small)
+    assert np.allclose(table["median_correlation"], 1)
+    assert not table["qc_reason"].astype(str).str.contains("low_correlation").any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_view_would_lose_what_is_written(small):
+    with pytest.raises(DataError, match=r"view of 6 × 80.*\.copy\(\).*copy=True"):
+        quality_control(small[:6])
+    table, changed = quality_control(small[:6], copy=True)
+    assert len(table) == changed.n_obs == 6 and "library_size" not in small.obs
+
+
 def test_coverage_is_warned_of(small):
     small.layers["counts"] *= 100_000
     with pytest.warns(PmLabWarning, match="coverage_to_counts"):
