@@ -12,7 +12,7 @@ from scipy import sparse
 from pm_lab import checks, keys
 from pm_lab.bulk.subtypes import LARGEST_LOG
 from pm_lab.design import as_text
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, DatasetUnavailable, PmLabWarning
 from pm_lab.gene_sets import match_symbols
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ SMALLEST_SHARE = 0.5  # of the centroids' genes that must be measured
 GOOD_SHARE = 0.8  # below, a warning
 FEWEST_TO_CENTRE = 10  # patients; fewer have no median worth the name
 ENOUGH_TO_CENTRE = 50
-# Share of ER-positive patients within which plain medians do: at its ends 8-10 % of the calls differ from
-# those on balanced medians (subsets of nki and vdx; 32-33 % at 80 % ER-positive, about half at 100 %).
+# Share of ER-positive patients within which plain medians do: the further from an even mix, the more calls
+# differ from those on balanced medians.
 BALANCED = (0.35, 0.6)
 POSITIVE = {"1", "1.0", "true", "yes", "positive", "pos", "+", "er+", "p"}
 NEGATIVE = {"0", "0.0", "false", "no", "negative", "neg", "-", "er-", "n"}
@@ -69,7 +69,7 @@ def nearest_centroid(
     ------
     DataError
         Fewer than half of the centroids' genes, or fewer than ten, are measured; X is not on a log scale
-        or not centred; an unknown method.
+        or not centred; an unknown method; a view (``cohort[...]``) without ``copy``.
 
     Warns
     -----
@@ -87,6 +87,8 @@ def nearest_centroid(
     4
     """
     bulk = checks.bulk_of(cohort)
+    if not copy:
+        checks.not_a_view(bulk)
     expression, mapping = _expression_of(bulk, centroids)
     _check_centred(expression)
     table = _classify(expression, centroids, bulk.obs_names, method, min_correlation, min_margin)
@@ -114,15 +116,13 @@ def pam50(
     """Intrinsic subtypes of breast cancer: the nearest PAM50 centroid, centred in a way that can be checked.
 
     The centroids speak of expression relative to the median of a mixed cohort. In one of ER-positive
-    patients only the median *is* luminal, and half of them would be called something else; so it is in one
+    patients only the median *is* luminal, and many of them would be called something else; so it is in one
     of triple-negatives. Ways to centre:
 
     - ``"median"``: each gene's median over the cohort, right for a cohort of mixed receptor status. With
       ``receptor_key`` it is checked that 35–60 % are ER-positive.
     - ``"balanced"``: the median in which ER-positive and ER-negative patients weigh the same, whatever
-      their numbers (what random balanced subsets estimate); needs ``receptor_key`` and both kinds. In the
-      registered ``nki``, 75 % ER-positive, luminal calls and receptor agree in 77 % of the patients with
-      plain medians, in 95 % with these.
+      their numbers (what random balanced subsets estimate); needs ``receptor_key`` and both kinds.
     - a Series of medians by gene, from a reference cohort on the same platform and scale: the only way for
       a single patient or a cohort of one receptor status.
 
@@ -131,7 +131,8 @@ def pam50(
     Parameters
     ----------
     cohort : patients × genes, ``X`` on a log scale (or a Cohort, whose ``bulk`` is used).
-    centroids : genes × subtypes; Parker's, from the data set ``breast_signatures``, by default.
+    centroids : genes × subtypes; by default Parker's, from the data set ``breast_signatures`` in the cache or
+        the mirror: an analysis asks no server, ``pm.datasets.fetch("breast_signatures")`` does, once.
     centre : "median", "balanced" or the reference medians.
     receptor_key : column of ``obs`` with the estrogen receptor: booleans, 1/0, or words such as
         "positive". Missing values are allowed.
@@ -149,7 +150,9 @@ def pam50(
     ------
     DataError
         Fewer than ten patients to take medians of, too few PAM50 genes, receptor values that are not
-        understood, reference medians that lack genes.
+        understood, reference medians that lack genes, a view (``cohort[...]``) without ``copy``.
+    DatasetUnavailable
+        No centroids given, and Parker's are not on this machine.
 
     Warns
     -----
@@ -173,10 +176,10 @@ def pam50(
     50
     """
     bulk = checks.bulk_of(cohort)
+    if not copy:
+        checks.not_a_view(bulk)
     if centroids is None:
-        from pm_lab import datasets
-
-        centroids = datasets.load("breast_signatures")["pam50"]
+        centroids = _parkers_centroids()
     expression, mapping = _expression_of(bulk, centroids)
     positive = _receptor(bulk, receptor_key)
     medians = _medians(expression, centre, positive, centroids.index)
@@ -204,6 +207,21 @@ def pam50(
         min_margin=min_margin,
         min_correlation=min_correlation,
     )
+
+
+def _parkers_centroids() -> pd.DataFrame:
+    """From the cache or the mirror: an analysis asks no server."""
+    from pm_lab import datasets
+
+    files = datasets.verify("breast_signatures")
+    if not files["ok"].all():
+        absent = ", ".join(files.loc[~files["ok"], "file"])
+        raise DatasetUnavailable(
+            f"The PAM50 centroids are not on this machine ({absent}). Fetch them once, where there is a "
+            'network: pm.datasets.fetch("breast_signatures"), or pm-lab data fetch breast_signatures. Or '
+            "pass centroids."
+        )
+    return datasets.load("breast_signatures")["pam50"]
 
 
 def _expression_of(bulk: AnnData, centroids: pd.DataFrame) -> tuple[np.ndarray, dict]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import pm_lab as pm
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, DatasetUnavailable, PmLabWarning
 
 PAM50 = pm.gene_sets.core()["PAM50"]
 LUMINAL, OTHER = ["LumA", "LumB"], ["Basal", "Her2"]
@@ -238,3 +238,17 @@ def test_published_centroids(mirror, temporary_cache):
     with pytest.warns(PmLabWarning, match="ER-positive"):
         found = pm.bulk.pam50(skewed, receptor_key="er")
     assert (found["label"].astype(str) != skewed.obs["label"]).mean() > 0.1
+
+
+def test_views_are_refused(centroids):
+    adata = patients_of(centroids, MIXED)
+    for call in (pm.bulk.pam50, pm.bulk.nearest_centroid):
+        with pytest.raises(DataError, match=r"view of 30 × 50.*copy=True"):
+            call(adata[:30], centroids)
+
+
+def test_parkers_centroids_are_never_downloaded(centroids, monkeypatch, tmp_path):
+    monkeypatch.setenv("PM_LAB_CACHE", str(tmp_path))
+    monkeypatch.delenv("PM_LAB_MIRROR", raising=False)
+    with pytest.raises(DatasetUnavailable, match=r'datasets.fetch\("breast_signatures"\)'):
+        pm.bulk.pam50(patients_of(centroids, MIXED))
