@@ -341,12 +341,15 @@ def plot_quality(cohort: AnnData, batch: str | None = None, condition: str | Non
 
 
 def _by_sample(ax, values: pd.Series, groups: pd.Series, odd: np.ndarray, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     place = np.arange(len(values))
     for mask, style in _styles(groups):
         ax.scatter(place[mask], values[mask], s=16, linewidths=0, **style)
     _ring(ax, place, values.to_numpy(), values.index, odd)
     ax.set(xlabel="samples", ylabel=label, xticks=[])
     ax.margins(y=0.12)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if groups.nunique() > 1:
         ax.legend(frameon=False, title=groups.name, ncols=min(groups.nunique(), 4), loc="best")

@@ -97,6 +97,14 @@ def test_plot_quality_shows_both_columns_and_rings_the_odd(bulk):
     assert texts(figure) == {"P008"}
 
 
+def test_plot_quality_counts_genes_in_whole_numbers(small):
+    quality_control(small)
+    small.obs["n_genes"] = 79 + np.arange(12) % 2
+    axes = {ax.get_ylabel(): ax for ax in plot_quality(small).axes}
+    ticks = axes["genes with a count"].get_yticks()
+    assert len(ticks) and (ticks % 1 == 0).all()
+
+
 def test_plot_quality_without_columns_and_without_quality_control(small):
     with pytest.raises(DataError, match="quality_control"):
         plot_quality(small)

@@ -151,6 +151,11 @@ def test_bad_input(change, options, message):
     assert "expression_subtype" not in adata.obs
 
 
+def test_a_view_is_refused():
+    with pytest.raises(DataError, match=r"view of 50 × 150.*copy=True"):
+        pm.bulk.subtype(cohort_of(noise(0))[:50], **QUICK)
+
+
 def test_too_few_patients():
     with pytest.raises(DataError, match="12 patients are too few"):
         pm.bulk.subtype(cohort_of(noise(0, n=12)), **QUICK)
