@@ -43,10 +43,10 @@ def sample_activity(
       fall when many of those rise. On the built-in cohort (30 seeds) 6.6 % of the pathways then found to
       differ between responders and others do not, against 3.6 % without.
     - Without one, as here, a set also follows what moves all genes, such as the depth of sequencing. With the
-      responders thinned to a tenth of their reads and normalised again, 6, 0, 7, 0 and 0 of 23 pathways are
-      called falsely (seeds 0 to 4; with an intercept 0, 0, 1, 0, 0; at three tenths of the reads none
-      either way). So the mean over all genes is written beside the scores, and :func:`compare_activity`
-      warns when it differs between the groups.
+      responders thinned to a tenth of their reads and normalised again, 5, 5, 1, 7 and 1 of the 15 pathways
+      that do not differ are called (seeds 0 to 4; with an intercept 1, 2, 0, 2, 1; at three tenths of the
+      reads 0, 1, 0, 2, 0 and 0, 1, 0, 2, 1). So the mean over all genes is written beside the scores, and
+      :func:`compare_activity` warns when it differs between the groups.
 
     ``"ssgsea"`` scores the ranks of genes within the patient and needs no other patient. It too compares a
     set with the patient's other genes. It can be compared between patients, not between sets.
