@@ -67,7 +67,8 @@ def cumulative_incidence(
     estimate = _truncated_incidence if "entry" in table else _incidence
     parts = [estimate(part, causes, level).assign(group=name) for name, part in by_group(table, groups)]
     result = pd.concat(parts, ignore_index=True)
-    result.insert(0, "group", result.pop("group"))
+    columns = ["group", "cause", "time", "at_risk", "events", "incidence", "lower", "upper"]
+    result = result[columns].astype({"at_risk": int, "events": int})
     result.attrs = {**table.attrs, "groupby": groupby or "", "level": level}
     return result
 
@@ -76,6 +77,8 @@ def _incidence(part: pd.DataFrame, causes: list[str], level: float) -> pd.DataFr
     from sksurv.nonparametric import cumulative_incidence_competing_risks
 
     present = [cause for cause in causes if (part["cause"] == cause).any()]  # the library wants no gaps
+    if len(present) < 2:  # nor one cause alone
+        return _one_cause(part, causes, level)
     codes = part["cause"].map({cause: i + 1 for i, cause in enumerate(present)}).fillna(0).astype(int)
     time = part["time"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):  # before the first event of a cause
@@ -101,6 +104,25 @@ def _incidence(part: pd.DataFrame, causes: list[str], level: float) -> pd.DataFr
                 }
             )
         )
+    return pd.concat(parts)
+
+
+def _one_cause(part: pd.DataFrame, causes: list[str], level: float) -> pd.DataFrame:
+    """In a group in which nothing competes, one minus Kaplan-Meier is right."""
+    fitter = fit_curve(part.assign(event=part["cause"].notna()), level)
+    survival, counts = fitter.survival_function_["survival"], fitter.event_table
+    shares = {"incidence": 1 - survival}
+    shares |= dict(zip(("upper", "lower"), (1 - fitter.confidence_interval_).T.to_numpy(), strict=True))
+    parts = []
+    for cause in causes:
+        happened = bool((part["cause"] == cause).any())
+        table = pd.DataFrame({"at_risk": net_at_risk(fitter), "events": counts["observed"] * happened})
+        table = (
+            table.assign(**shares) if happened else table.assign(incidence=0.0, lower=np.nan, upper=np.nan)
+        )
+        known = (table["incidence"] > 0) & (survival > 0)
+        table[["lower", "upper"]] = table[["lower", "upper"]].where(known)
+        parts.append(table.assign(cause=cause, time=table.index.to_numpy(float)).reset_index(drop=True))
     return pd.concat(parts)
 
 

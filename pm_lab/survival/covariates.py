@@ -45,7 +45,7 @@ class Encoding:
         levels = {name: _levels(table[name]) for name in names if not _is_number(table[name])}
         for name in names:
             if table[name].nunique() < 2:
-                raise DesignError(f"{name!r} has one value only ({table[name].iloc[0]!r}): leave it out.")
+                raise DesignError(f"{name!r} has one value only ({table[name].iloc[0]}): leave it out.")
         return cls(formula, names, levels)
 
     def matrix(self, cohort: AnnData | pd.DataFrame) -> pd.DataFrame:
@@ -154,6 +154,14 @@ def _refuse_repeated(matrix: pd.DataFrame) -> None:
 
 def _refuse_levels_without_events(encoding: Encoding, matrix: pd.DataFrame, outcome: pd.DataFrame) -> None:
     event = outcome["event"].to_numpy()
+    for name, levels in encoding.levels.items():  # the reference has no column of its own
+        of_level = [column for column in matrix if column.startswith(f"{name}[T.")]
+        rows = (matrix[of_level] == 0).all(axis=1).to_numpy() if of_level else np.array([], bool)
+        if rows.any() and not event[rows].any():
+            raise DesignError(
+                f"none of the {int(rows.sum()):,} patients with {name} = {levels[0]!r}, the reference, has "
+                "an event, so no level can be compared with it. Make another level the first category."
+            )
     for name in matrix:
         values = matrix[name]
         if values.nunique() != 2:
@@ -165,11 +173,3 @@ def _refuse_levels_without_events(encoding: Encoding, matrix: pd.DataFrame, outc
                     f"none of the {int(rows.sum()):,} patients with {name} = {value:g} has an event, so its "
                     "hazard ratio is 0 or infinite. Merge this level with another, or leave it out."
                 )
-    for name, levels in encoding.levels.items():  # the reference has no column of its own
-        of_level = [column for column in matrix if column.startswith(f"{name}[T.")]
-        rows = (matrix[of_level] == 0).all(axis=1).to_numpy() if of_level else np.array([], bool)
-        if rows.any() and not event[rows].any():
-            raise DesignError(
-                f"none of the {int(rows.sum()):,} patients with {name} = {levels[0]!r}, the reference, has "
-                "an event, so no level can be compared with it. Make another level the first category."
-            )

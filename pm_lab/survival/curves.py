@@ -51,22 +51,22 @@ def kaplan_meier(
     Raises
     ------
     DataError
-        As :func:`endpoint_table`; an absent column, one with missing values or with too many groups.
+        As :func:`endpoint_table`; an absent column, one with missing values or with too many groups; under
+        left truncation, a risk set that empties before others enter.
     DesignError
         A group that was only known after time zero (immortal time).
 
     Warns
     -----
     PmLabWarning
-        One event only; competing events, which are censored here; a risk set that empties early under left
-        truncation, after which the estimate stays 0.
+        One event only; competing events, which are censored here.
 
     Examples
     --------
     >>> import pm_lab as pm
     >>> curves = pm.survival.kaplan_meier(pm.datasets.load("gse7390"), "dmfs", groupby="er")
     >>> curves.groupby("group")["events"].sum().to_dict()
-    {'negative': 19, 'positive': 32}
+    {'negative': 23, 'positive': 28}
 
     Source: Kaplan and Meier, J Am Stat Assoc 53:457 (1958), doi:10.1080/01621459.1958.10501452; estimated by
     lifelines.
@@ -261,10 +261,25 @@ def _warn_of_competing_events(table: pd.DataFrame) -> None:
 
 
 def fit_curve(part: pd.DataFrame, level: float) -> KaplanMeierFitter:
+    """Fit one group; refuse a risk set that empties early, after which the estimate could only stay 0."""
     from lifelines import KaplanMeierFitter
+    from lifelines.exceptions import StatError
 
     fitter = KaplanMeierFitter(alpha=1 - level, label="survival")
-    return fitter.fit(part["time"], part["event"], entry=part.get("entry"))
+    try:
+        fitter.fit(part["time"], part["event"], entry=part.get("entry"))
+        gone = fitter.survival_function_.index[fitter.survival_function_["survival"] == 0].min()
+        emptied = bool((part["time"] > gone).any())
+    except StatError:  # lifelines looks at the first half of the times
+        emptied = True
+    if emptied:
+        early = part.sort_values("entry").index[:5]
+        raise DataError(
+            "under left truncation nobody was left at risk before the others entered, so survival would be 0 "
+            f"from there on. First to enter: {', '.join(map(str, early))}. Start the clock later, where enough "
+            "patients are at risk, and leave out those whose time ended before."
+        )
+    return fitter
 
 
 def net_at_risk(fitter: KaplanMeierFitter) -> pd.Series:
@@ -279,7 +294,6 @@ def _curve(name: str, part: pd.DataFrame, level: float) -> pd.DataFrame:
     fitter = fit_curve(part, level)
     counts, survival = fitter.event_table, fitter.survival_function_["survival"]
     band = fitter.confidence_interval_.mask(survival == 0)
-    _warn_of_an_empty_risk_set(name, part, survival)
     return pd.DataFrame(
         {
             "group": name,
@@ -292,18 +306,6 @@ def _curve(name: str, part: pd.DataFrame, level: float) -> pd.DataFrame:
             "upper": band.iloc[:, 1].to_numpy(),
         }
     )
-
-
-def _warn_of_an_empty_risk_set(name: str, part: pd.DataFrame, survival: pd.Series) -> None:
-    end = survival.index[survival == 0].min()
-    left = int((part["time"] > end).sum())
-    if left:
-        warnings.warn(
-            f"{name}: everyone at risk at {end:g} had the event, so survival is 0 from there on, though "
-            f"{left:,} patients entered later. Start the clock where enough are at risk.",
-            PmLabWarning,
-            stacklevel=5,
-        )
 
 
 def _summary_row(name: str, part: pd.DataFrame, horizon: float, level: float) -> dict:

@@ -133,9 +133,9 @@ def evaluate_risk(
     Decis Making 26:565 (2006), doi:10.1177/0272989X06295361.
     """
     outcome = _judged_patients(cohort, endpoint)
-    setting = _setting(outcome, horizon, thresholds)
     models = model if isinstance(model, Mapping) else {_name_of(model): model}
     _check_models(models, cohort, endpoint, train)
+    setting = _setting(outcome, horizon, thresholds)
     predictions = {name: read_prediction(name, one, cohort, setting) for name, one in models.items()}
     references, notes = _references(cohort, endpoint, outcome, setting, clinical, train, seed)
     clash = sorted(set(predictions) & {*references, "treat all", "treat none"})

@@ -69,7 +69,7 @@ def plot_kaplan_meier(curves: pd.DataFrame, test: pd.DataFrame | None = None) ->
     ax.set(ylim=(0, 1.02), xlim=(0, None), ylabel="share without event", title=title)
     ax.tick_params(labelbottom=True)
     ax.set_xlabel(f"time, {curves.attrs.get('unit', '')}")
-    ax.legend(frameon=False, loc="best")
+    ax.legend(frameon=False, loc="best", title=curves.attrs.get("groupby") or None)
     _numbers_at_risk(numbers, curves, groups, ax.get_xticks())
     last = "; ".join(f"{name} {curves[curves['group'] == name]['survival'].iloc[-1]:.2f}" for name in groups)
     figure.set_label(f"Kaplan-Meier curves of {len(groups)} groups. At the end of follow-up: {last}.")
@@ -91,6 +91,7 @@ def _numbers_at_risk(ax, curves: pd.DataFrame, groups: list[str], ticks) -> None
         label.set(color=colour, fontsize=8)
     ax.set_title("number at risk", loc="left", fontsize=8, pad=2)
     ax.tick_params(length=0, labelbottom=False)
+    ax.tick_params(axis="y", pad=18)  # the first number stands around the left end of the axis
     ax.set_frame_on(False)
 
 
@@ -141,7 +142,9 @@ def plot_cumulative_incidence(incidence: pd.DataFrame) -> Figure:
             ax.fill_between(
                 part["time"], part["lower"], part["upper"], step="post", color=colour, alpha=0.15, lw=0
             )
-        ax.set(title=name, xlabel=f"time, {incidence.attrs.get('unit', '')}", ylim=(0, None), xlim=(0, None))
+        column = incidence.attrs.get("groupby")
+        ax.set_title(f"{column}: {name}" if column else name, fontsize=10)
+        ax.set(xlabel=f"time, {incidence.attrs.get('unit', '')}", ylim=(0, None), xlim=(0, None))
     figure.axes[0].set_ylabel("cumulative incidence")
     figure.axes[0].legend(frameon=False, loc="upper left")
     last = incidence.groupby(["group", "cause"], sort=False)["incidence"].last()
@@ -202,6 +205,7 @@ def plot_hazard_ratios(table: pd.DataFrame, per_sd: bool = False) -> Figure:
     ax.axvline(1, color=GREY, linewidth=0.8, linestyle="--")
     names = [f"{name}, per SD" if per_sd and sd > 0 else name for name, sd in table["sd"].items()]
     ax.set_yticks(place, names)
+    ax.set_ylim(-0.6, len(table) - 0.4)
     ax.set_xscale("log")
     ticks = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
     low, high = shown["lower"].min(), shown["upper"].max()
