@@ -12,7 +12,7 @@ from scipy import sparse
 from pm_lab import checks, keys
 from pm_lab.bulk.subtypes import LARGEST_LOG
 from pm_lab.design import as_text
-from pm_lab.errors import DataError, DatasetUnavailable, PmLabWarning
+from pm_lab.errors import DataError, PmLabWarning
 from pm_lab.gene_sets import match_symbols
 
 if TYPE_CHECKING:
@@ -210,18 +210,9 @@ def pam50(
 
 
 def _parkers_centroids() -> pd.DataFrame:
-    """From the cache or the mirror: an analysis asks no server."""
     from pm_lab import datasets
 
-    files = datasets.verify("breast_signatures")
-    if not files["ok"].all():
-        absent = ", ".join(files.loc[~files["ok"], "file"])
-        raise DatasetUnavailable(
-            f"The PAM50 centroids are not on this machine ({absent}). Fetch them once, where there is a "
-            'network: pm.datasets.fetch("breast_signatures"), or pm-lab data fetch breast_signatures. Or '
-            "pass centroids."
-        )
-    return datasets.load("breast_signatures")["pam50"]
+    return datasets.load("breast_signatures", fetch=False)["pam50"]
 
 
 def _expression_of(bulk: AnnData, centroids: pd.DataFrame) -> tuple[np.ndarray, dict]:

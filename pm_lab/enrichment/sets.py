@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pm_lab import gene_sets as floor
-from pm_lab.errors import DataError, DatasetUnavailable
+from pm_lab.errors import DataError
 
 GeneSets = Mapping[str, Iterable[str]] | str | Path
 
@@ -42,21 +42,10 @@ def read_gmt(path_or_name: str | Path) -> dict[str, list[str]]:
     ['ERBB2', 'GRB7', 'STARD3']
     """
     if str(path_or_name) in floor.REGISTERED and not Path(path_or_name).is_file():
-        return _registered(str(path_or_name))
+        from pm_lab import datasets
+
+        return datasets.load("gene_sets", fetch=False)[str(path_or_name)]
     return floor.read_gmt(path_or_name)
-
-
-def _registered(name: str) -> dict[str, list[str]]:
-    from pm_lab import datasets
-
-    files = datasets.verify("gene_sets")
-    if not files["ok"].all():
-        absent = ", ".join(files.loc[~files["ok"], "file"])
-        raise DatasetUnavailable(
-            f"The sets {name!r} are not on this machine ({absent}). Fetch them once, where there is a "
-            'network: pm.datasets.fetch("gene_sets"), or pm-lab data fetch gene_sets. "core" needs none.'
-        )
-    return datasets.load("gene_sets")[name]
 
 
 class TestableSets(NamedTuple):

@@ -76,7 +76,7 @@ def test_tmm_follows_the_depth_of_a_sample(seed, scale, sample):
     """TMM weighs log ratios by depth: exact where samples have one profile, near it with 5 % of noise."""
     rng = np.random.default_rng(seed)
     counts = np.round(rng.integers(200, 5000, 60) * rng.lognormal(0, 0.05, (5, 60)))
-    assert ratio_after_sequencing_deeper(counts, "tmm", scale, sample) == pytest.approx(scale, rel=0.05)
+    assert ratio_after_sequencing_deeper(counts, "tmm", scale, sample) == pytest.approx(scale, rel=0.01)
 
 
 @pytest.mark.parametrize("method", METHODS)
