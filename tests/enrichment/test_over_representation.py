@@ -114,7 +114,7 @@ def test_registered_sets_that_are_not_here_are_not_fetched(temporary_cache, monk
     """The error comes from the folders: a socket would fail with another one."""
     monkeypatch.delenv("PM_LAB_MIRROR", raising=False)
     monkeypatch.delenv("PM_LAB_OFFLINE", raising=False)
-    with pytest.raises(DatasetUnavailable, match="asks no server:\n.*hallmark_v7"):
+    with pytest.raises(DatasetUnavailable, match=r"asks no server:\n.*hallmark_v7"):
         pm.enrichment.over_representation(GENES[:3], "hallmark", GENES)
 
 
