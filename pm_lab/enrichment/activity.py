@@ -100,11 +100,8 @@ def sample_activity(
     if method not in METHODS:
         raise DataError(f"method={method!r}: choose one of {', '.join(METHODS)}.")
     adata = checks.bulk_of(adata)
-    if getattr(adata, "is_view", False) and not copy:
-        raise DataError(
-            "adata is a view of another AnnData (a slice such as bulk[:50]), and the scores would be lost "
-            "with it: make it one of its own (few = bulk[:50].copy()), or pass copy=True and keep the result."
-        )
+    if not copy:
+        checks.not_a_view(adata)
     table = _expression(adata, "adata")
     if method == "ssgsea":
         if reference is not None:

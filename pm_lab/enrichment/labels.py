@@ -140,10 +140,6 @@ def _table(expression, patient_key: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         table, obs = expression, pd.DataFrame(index=expression.index)
     else:
         adata = checks.bulk_of(expression)
-        if not hasattr(adata, "obs"):
-            raise DataError(
-                f"expression is a {type(adata).__name__}: give patients × genes as a DataFrame or AnnData."
-            )
         if patient_key in adata.obs:
             _refuse_repeats(checks.obs_column(adata, patient_key, "patient_key"))
         checks.unique_names(adata)

@@ -222,7 +222,7 @@ def test_comparisons_refused(expression, labels, change, error, message):
         ),
         (lambda x: x.round(), "expression holds whole numbers only .up to 1.*, as raw counts do"),
         (lambda x: x * 0 + 0.5, "no gene differs"),
-        (lambda x: list(x), "expression is a list"),
+        (lambda x: list(x), "expression is a list: give an AnnData"),
     ],
 )
 def test_expression_refused(expression, labels, change, message):
