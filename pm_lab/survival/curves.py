@@ -276,7 +276,7 @@ def fit_curve(part: pd.DataFrame, level: float) -> KaplanMeierFitter:
         early = part.sort_values("entry").index[:5]
         raise DataError(
             "under left truncation nobody was left at risk before the others entered, so survival would be 0 "
-            f"from there on. First to enter: {', '.join(map(str, early))}. Start the clock later, where enough "
+            f"from there on. First to enter: {', '.join(map(str, early))}. Start the clock later, where more "
             "patients are at risk, and leave out those whose time ended before."
         )
     return fitter

@@ -267,7 +267,7 @@ def _cox_reference(name, covariates, folds, endpoint, setting: Setting, n: int) 
         try:
             with warnings.catch_warnings():  # of the reference's design, which is not in question here
                 warnings.simplefilter("ignore", PmLabWarning)
-                fitted = CoxModel(covariates).fit(learn, endpoint)
+                fitted = CoxModel(covariates).fit_to_predict(learn, endpoint)
             times = np.minimum(setting.times, fitted.baseline_.index[-1])
             survival[rows] = fitted.predict_survival(judge, times)
         except (DataError, DesignError) as error:

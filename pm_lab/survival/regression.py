@@ -112,6 +112,18 @@ class CoxModel:
 
     def fit(self, cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> CoxModel:
         """Fit to the patients of a cohort. Raises and warns as :func:`cox`."""
+        matrix, outcome, data, fitter = self._estimate(cohort, endpoint)
+        stratum = data[STRATUM] if self.strata else None
+        ph = check_proportional_hazards(fitter, data, matrix.columns, outcome, stratum)
+        self.table_ = _table(fitter, matrix, outcome, ph, self.level)
+        return self
+
+    def fit_to_predict(self, cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> CoxModel:
+        """As :meth:`fit`, without ``table_`` and the check of proportional hazards: for many fits."""
+        self._estimate(cohort, endpoint)
+        return self
+
+    def _estimate(self, cohort, endpoint):
         outcome = endpoint_table(cohort, endpoint)
         encoding = Encoding.of(cohort, self.covariates)
         check_measured(cohort, endpoint, [*encoding.names, *([self.strata] if self.strata else [])])
@@ -124,12 +136,9 @@ class CoxModel:
         self.means_ = matrix.mean()
         self.patients_ = matrix.index
         self.unit_, self.endpoint_ = outcome.attrs["unit"], outcome.attrs["endpoint"]
-        stratum = data[STRATUM] if self.strata else None
-        ph = check_proportional_hazards(fitter, data, matrix.columns, outcome, stratum)
-        self.table_ = _table(fitter, matrix, outcome, ph, self.level)
         if self.strata is None:
             self.baseline_ = baseline_hazard(outcome, self._centred(matrix))
-        return self
+        return matrix, outcome, data, fitter
 
     def predict(self, cohort: AnnData | pd.DataFrame) -> pd.Series:
         """Log hazard ratio of each patient over the average patient of the fit: higher is worse.

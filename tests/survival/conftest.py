@@ -73,9 +73,9 @@ def breast():
 
 @pytest.fixture(scope="session")
 def drawn():
-    """600 patients from an exponential model with log hazard x (SD 1), halves to learn from and to judge."""
+    """400 patients from an exponential model with log hazard x (SD 1), halves to learn from and to judge."""
     rng = np.random.default_rng(0)
-    n = 600
+    n = 400
     x, noise = rng.normal(size=(2, n))
     death, censoring = rng.exponential(10 * np.exp(-x)), rng.uniform(5, 30, n)
     table = pd.DataFrame(

@@ -101,7 +101,7 @@ def test_risk_set_that_empties_early_is_refused(late):
     early = pd.concat([first, late.assign(entry=late["entry"] + 1.5, time=late["time"] + 5)])
     with pytest.raises(DataError, match="First to enter: z, a, b"):
         kaplan_meier(early, LATE | {"entry": "entry"})
-    last = late.assign(time=[2.0, 4, 5, 6, 7, 9], entry=[0.0, 0, 2, 3, 0, 8], cause=1)
+    last = late.assign(time=[2.0, 4, 5, 6, 7, 9], entry=[0.0, 0, 2, 3, 0, 8], cause=[1, 1, 1, 1, 1, 0])
     with pytest.raises(DataError, match="nobody was left at risk"):
         kaplan_meier(last, LATE | {"entry": "entry"})
 

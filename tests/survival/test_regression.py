@@ -12,7 +12,10 @@ from pm_lab.survival import CoxModel, cox
 ROSSI = ["fin", "age", "race", "wexp", "mar", "paro", "prio"]
 LATE = {"time": "time", "event": "cause", "unit": "years", "censored": 0, "entry": "entry"}
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*events for.*:pm_lab.errors.PmLabWarning")
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{text}:pm_lab.errors.PmLabWarning")
+    for text in (".*events for", "hazards are not proportional for IL7R")
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_hazards_that_cross_are_noticed():
 
 def test_planted_hazards_are_found():
     """Coefficients of the simulator's own covariates lie within 3 standard errors of what it planted."""
-    cohort = pm.datasets.simulate_cohort(n_patients=1500, n_cells=600, seed=3)
+    cohort = pm.datasets.simulate_cohort(n_patients=1000, n_cells=600, seed=3)
     truth, obs = cohort.truth["hazard"], cohort.bulk.obs
     obs["axis"] = cohort.truth["response_axis"]
     obs["stage_step"] = obs["stage"].cat.codes

@@ -72,11 +72,11 @@ def test_calibration_and_decision_curves(evaluation):
 
 def test_tables_of_something_else_are_refused(leukemia, evaluation):
     curves = survival.kaplan_meier(leukemia, "remission")
-    with pytest.raises(DataError, match="not a table of pm.survival.cox"):
+    with pytest.raises(DataError, match=r"not a table of pm\.survival\.cox"):
         survival.plot_hazard_ratios(curves)
-    with pytest.raises(DataError, match="not a table of pm.survival.kaplan_meier"):
+    with pytest.raises(DataError, match=r"not a table of pm\.survival\.kaplan_meier"):
         survival.plot_kaplan_meier(evaluation.scores)
-    with pytest.raises(DataError, match="not a table of pm.survival.cumulative_incidence"):
+    with pytest.raises(DataError, match=r"not a table of pm\.survival\.cumulative_incidence"):
         survival.plot_cumulative_incidence(curves)
 
 
