@@ -127,7 +127,7 @@ def test_references_are_cross_fitted_within_the_cohort(breast):
     apparent = fitted.fit(breast, "dmfs").table_.attrs["c_index"]
     assert 0.53 < score(evaluation, "clinical only", "c_index") < apparent
     assert evaluation.unit == "days" and evaluation.events == 51
-    assert 4000 < evaluation.horizon < 6000  # median follow-up, 13.7 years by Desmedt et al.
+    assert 4000 < evaluation.horizon < 6000  # the median follow-up
 
 
 def test_apparent_performance_is_warned_of(drawn):
