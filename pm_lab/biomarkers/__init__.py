@@ -6,6 +6,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "controls": ["PermutationNull", "optimism", "permutation_null"],
         "nested": ["NestedResult", "nested_cross_validate"],
+        "stability": ["error_bound", "stability_selection"],
     },
 )

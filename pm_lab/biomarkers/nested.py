@@ -201,11 +201,12 @@ def run_folds(
     models: list[str],
     signatures: dict,
     settings: Settings,
+    quiet: bool = False,
 ) -> NestedResult:
-    """The loop itself, on features that were read before."""
+    """The loop itself, on features that were read before; ``quiet`` where another bar shows the progress."""
     from tqdm.auto import tqdm
 
-    quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
+    quiet = quiet or os.environ.get("PM_LAB_PROGRESS") == "0"
     rows, tables, taken = [], [], {}
     with tqdm(total=len(folds) * len(models), desc="folds", leave=False, disable=quiet) as progress:
         for model in models:
