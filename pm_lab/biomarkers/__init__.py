@@ -8,6 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "controls": ["PermutationNull", "optimism", "permutation_null"],
         "nested": ["NestedResult", "nested_cross_validate"],
+        "panels": ["Panel", "fit_panel", "minimal_panel"],
         "stability": ["error_bound", "stability_selection"],
+        "transfer": ["ExternalResult", "external_validation", "signature_score"],
     },
 )

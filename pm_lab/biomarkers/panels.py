@@ -1,0 +1,302 @@
+"""A panel: genes with weights, learnt once, kept as JSON, and applied elsewhere without refitting."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pm_lab import checks
+from pm_lab.biomarkers.features import prepare, read_features
+from pm_lab.biomarkers.learners import Settings, Training, fit_elastic_net
+from pm_lab.biomarkers.stability import path_order
+from pm_lab.biomarkers.transfer import standardised_expression
+from pm_lab.errors import DataError
+from pm_lab.validation import Outcome, patients_of, read_outcome, score, splits
+
+FORMAT = 1
+RIDGE = 0.05  # penalty a patient on the weights of a panel of fixed genes
+SIZES = (1, 2, 3, 5, 8, 12, 20, 30)
+
+
+@dataclass
+class Panel:
+    """Weights of genes on the scale of standard deviations, with what is needed to apply them.
+
+    Attributes
+    ----------
+    genes : names in the discovery cohort. ``identifiers`` holds their ids there (``symbol``, ``entrez``).
+    weights : change of the log hazard, of the log odds, or of the number, for one SD of a gene.
+    means, sds : of the discovery cohort, for cohorts on the same platform and scale.
+    kind, outcome, unit, positive : what is predicted.
+    record : how it was made.
+    """
+
+    name: str
+    kind: str
+    outcome: str
+    genes: list[str]
+    weights: list[float]
+    means: list[float]
+    sds: list[float]
+    intercept: float = 0.0
+    unit: str = ""
+    positive: str = ""
+    identifiers: dict[str, list[str]] = field(default_factory=dict)
+    record: dict = field(default_factory=dict, repr=False)
+
+    def predict(self, cohort, scale: str = "panel", match: str | None = None) -> pd.Series:
+        """Score of each patient: higher is earlier event, likelier class, or larger number.
+
+        Parameters
+        ----------
+        cohort : patients × genes.
+        scale : "panel", means and SDs of the discovery cohort (same platform and processing), or "cohort",
+            those of the cohort given (another platform; needs a whole cohort of like patients, no outcome).
+        match : as in :func:`external_validation`.
+
+        Raises
+        ------
+        DataError
+            When less than half of the panel's weight is measured.
+        """
+        X, _ = standardised_expression(self, checks.bulk_of(cohort), scale, match)
+        raw = X.to_numpy() @ np.asarray(self.weights) + self.intercept
+        if self.kind == "binary":
+            raw = 1 / (1 + np.exp(-np.clip(raw, -30, 30)))
+        return pd.Series(raw, index=X.index, name=self.name)
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON: under another name first, then renamed."""
+        path = Path(path)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            unfinished.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1, allow_nan=False))
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Panel:
+        """Read what :meth:`save` wrote. Nothing in the file is run."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"there is no panel at {path}.") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is no panel: not JSON ({error}).") from None
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise DataError(f"{path} is no panel of this version (format {FORMAT}).")
+        try:
+            panel = cls(**content)
+        except TypeError as error:
+            raise DataError(f"{path} is no panel: {error}.") from None
+        lengths = {len(part) for part in (panel.genes, panel.weights, panel.means, panel.sds)}
+        if len(lengths) != 1 or not np.isfinite([panel.weights, panel.means, panel.sds]).all():
+            raise DataError(f"{path} is damaged: genes, weights, means and sds do not fit together.")
+        return panel
+
+
+def fit_panel(
+    cohort,
+    outcome: str,
+    name: str = "panel",
+    seed: int = 0,
+    *,
+    genes=None,
+    batch_key: str | None = None,
+    screen: int | None = None,
+    l1_ratio: float = 0.5,
+    patient_key: str | None = None,
+    positive: str | None = None,
+) -> Panel:
+    """Fit an elastic net to a whole discovery cohort, its penalty tuned by cross-validation there.
+
+    How good it is must be asked of :func:`nested_cross_validate` and of another cohort
+    (:func:`external_validation`), not of this one.
+
+    Parameters
+    ----------
+    genes : candidates, such as those that are measured in the validation cohorts too.
+    cohort, outcome, seed, batch_key, screen, patient_key, positive : as in :func:`nested_cross_validate`.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> panel = pm.biomarkers.fit_panel(pm.datasets.load("gse7390"), "dmfs")
+    >>> panel.kind, 0 < len(panel.genes) <= 76
+    ('survival', True)
+    """
+    adata = checks.bulk_of(cohort)
+    target = read_outcome(adata, outcome, positive)
+    features = read_features(adata, target, genes, batch_key=batch_key)
+    settings = Settings(l1_ratios=(l1_ratio,), screen=screen, seed=seed)
+    data = Training(features.genes, features.batch, target, patients_of(adata, patient_key), settings)
+    fitted = fit_elastic_net(data)
+    kept = np.arange(len(features.names)) if fitted.preparation.kept is None else fitted.preparation.kept
+    chosen = kept[fitted.weights != 0]
+    if not len(chosen):
+        raise DataError(
+            f"the elastic net takes no gene: cross-validation within the {len(target)} patients finds nothing "
+            f"that predicts {outcome!r}. That is a result; a panel would be noise."
+        )
+    record = fitted.parameters | {
+        "n_candidates": len(features.names),
+        "screen": screen,
+        "batch_key": batch_key,
+    }
+    return _panel(
+        name,
+        adata,
+        target,
+        features.names[chosen],
+        fitted.weights[fitted.weights != 0],
+        fitted.preparation.means[chosen],
+        fitted.preparation.sds[chosen],
+        fitted.intercept,
+        record | {"method": "elastic net", "seed": seed},
+    )
+
+
+def _panel(name, adata, outcome: Outcome, genes, weights, means, sds, intercept, record) -> Panel:
+    from importlib.metadata import version
+
+    var = adata.var.loc[genes]
+    identifiers = {
+        str(column): var[column].astype(str).tolist() for column in ("symbol", "entrez") if column in var
+    }
+    source = adata.uns.get("pm_lab", {}).get("load", {}).get("name", "")
+    record = record | {
+        "cohort": str(source),
+        "n_patients": len(outcome),
+        "n_events": outcome.n_events,
+        "pm_lab": version("pm_lab"),
+    }
+    return Panel(
+        name,
+        outcome.kind,
+        outcome.name,
+        [str(gene) for gene in genes],
+        [float(value) for value in weights],
+        [float(value) for value in means],
+        [float(value) for value in sds],
+        float(intercept),
+        outcome.unit,
+        outcome.positive,
+        identifiers,
+        record,
+    )
+
+
+def minimal_panel(
+    cohort,
+    outcome: str,
+    sizes=SIZES,
+    n_splits: int = 5,
+    n_repeats: int = 3,
+    seed: int = 0,
+    *,
+    name: str = "minimal panel",
+    genes=None,
+    batch_key: str | None = None,
+    patient_key: str | None = None,
+    positive: str | None = None,
+) -> tuple[Panel, pd.DataFrame]:
+    """The smallest panel that is within one standard error of the best.
+
+    In every training part genes are ordered by when they enter the elastic-net path, and a ridge regression
+    on the first k is judged on the test part, for each size k.
+
+    Parameters
+    ----------
+    sizes : numbers of genes to try.
+    cohort, outcome, n_splits, n_repeats, seed, genes, batch_key, patient_key, positive : as in
+        :func:`nested_cross_validate`.
+
+    Returns
+    -------
+    panel : Panel
+        The genes and weights from all patients, at the chosen size.
+    table : DataFrame by ``n_genes``: mean of the metric over folds, ``standard_error``, ``chosen``. The
+        score at the chosen size is slightly optimistic, since the size was chosen by it.
+
+    References
+    ----------
+    The one-standard-error rule: Breiman 1984, Classification and Regression Trees, section 3.4.3.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> panel, table = pm.biomarkers.minimal_panel(pm.datasets.load("gse7390"), "dmfs", sizes=[1, 3, 10])
+    >>> len(panel.genes) in (1, 3, 10)
+    True
+    """
+    adata = checks.bulk_of(cohort)
+    target = read_outcome(adata, outcome, positive)
+    patients = patients_of(adata, patient_key)
+    features = read_features(adata, target, genes, batch_key=batch_key)
+    sizes = sorted({int(size) for size in sizes if 0 < size <= len(features.names)})
+    if not sizes:
+        raise DataError(f"sizes hold no number between 1 and the {len(features.names):,} genes.")
+    rows = []
+    for split in splits(target, patients, n_splits, n_repeats, seed):
+        batch = (
+            [None, None]
+            if features.batch is None
+            else [features.batch[split.train], features.batch[split.test]]
+        )
+        learn, judged = target.take(split.train), target.take(split.test)
+        preparation, X = prepare(features.genes[split.train], batch[0], learn)
+        order = path_order(X, learn, sizes[-1], 0.5)
+        Z = preparation(features.genes[split.test], batch[1])
+        rows.append([_judge(X, learn, Z, judged, order[:size]) for size in sizes])
+    mean = np.nanmean(rows, axis=0)
+    error = np.nanstd(rows, axis=0, ddof=1) / np.sqrt(len(rows))
+    best = int(mean.argmax())
+    chosen = int(np.argmax(mean >= mean[best] - error[best]))
+    table = pd.DataFrame(
+        {target.metric: mean, "standard_error": error, "chosen": np.arange(len(sizes)) == chosen},
+        index=pd.Index(sizes, name="n_genes"),
+    )
+    preparation, X = prepare(features.genes, features.batch, target)
+    order = np.sort(path_order(X, target, sizes[chosen], 0.5))
+    weights, intercept = _ridge(X[:, order], target)
+    record = {
+        "method": "ridge on the first genes of the elastic-net path",
+        "seed": seed,
+        "batch_key": batch_key,
+    }
+    panel = _panel(
+        name,
+        adata,
+        target,
+        features.names[order],
+        weights,
+        preparation.means[order],
+        preparation.sds[order],
+        intercept,
+        record | {"n_candidates": len(features.names)},
+    )
+    return panel, table
+
+
+def _judge(X, learn: Outcome, Z, judged: Outcome, order: np.ndarray) -> float:
+    weights, intercept = _ridge(X[:, order], learn)
+    return score(judged, Z[:, order] @ weights + intercept)
+
+
+def _ridge(X: np.ndarray, outcome: Outcome) -> tuple[np.ndarray, float]:
+    penalty = RIDGE * len(X)
+    if outcome.kind == "survival":
+        from sksurv.linear_model import CoxPHSurvivalAnalysis
+
+        return CoxPHSurvivalAnalysis(alpha=penalty).fit(X, outcome.structured()).coef_, 0.0
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    model = LogisticRegression(C=1 / penalty) if outcome.kind == "binary" else Ridge(alpha=penalty)
+    fitted = model.fit(X, outcome.values)
+    return np.ravel(fitted.coef_), float(np.ravel(fitted.intercept_)[0])
