@@ -141,7 +141,7 @@ def fit_panel(
     chosen = kept[fitted.weights != 0]
     if not len(chosen):
         raise DataError(
-            f"the elastic net takes no gene: cross-validation within the {len(target)} patients finds nothing "
+            f"the elastic net takes no gene: cross-validation in the {len(target)} patients finds nothing "
             f"that predicts {outcome!r}. That is a result; a panel would be noise."
         )
     record = fitted.parameters | {

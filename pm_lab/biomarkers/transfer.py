@@ -226,8 +226,8 @@ def _check_measured(name: str, mapping: pd.DataFrame) -> None:
     )
     if share < LEAST_WEIGHT:
         raise DataError(
-            f"{text}. Half is needed. Name a column of var with match=..., or learn the panel from genes that "
-            "both platforms measure: fit_panel(genes=...)."
+            f"{text}. Half is needed. Name a column of var with match=..., or learn the panel from genes "
+            "that both platforms measure: fit_panel(genes=...)."
         )
     if share < GOOD_WEIGHT:
         warnings.warn(f"{text}: the others count as average.", PmLabWarning, stacklevel=5)

@@ -49,7 +49,7 @@ def cohort(shared):
 @pytest.fixture(scope="session")
 def noise():
     """No gene has anything to do with anything."""
-    return made_up(n=80, n_genes=400, effect=0.0, seed=5)
+    return made_up(n=80, n_genes=1000, effect=0.0, seed=5)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,183 @@
+"""Panels: saved, loaded, carried to another platform, never refitted."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pm_lab as pm
+from pm_lab.errors import DataError, PmLabWarning
+
+fit_panel, external_validation = pm.biomarkers.fit_panel, pm.biomarkers.external_validation
+
+
+@pytest.fixture(scope="module")
+def halves(shared):
+    return shared[:80].copy(), shared[80:].copy()
+
+
+@pytest.fixture(scope="module")
+def panel(halves):
+    return fit_panel(halves[0], "os", name="ours")
+
+
+def test_a_panel_finds_what_was_planted(panel, halves):
+    weight = pd.Series(panel.weights, panel.genes)
+    assert set(weight.abs().nlargest(4).index) == {"G00", "G01", "G02", "G03"}
+    assert np.sign(weight[["G00", "G01", "G02", "G03"]]).tolist() == [1, 1, -1, -1]
+    result = external_validation(panel, halves[1], "os")
+    row = result.table.loc["ours"]
+    assert row["c_index"] > 0.65 and row["low"] < row["c_index"] < row["high"]
+    assert row["hazard_ratio_per_sd"] > row["effect_low"] > 1
+    assert (row["n"], row["weight_measured"]) == (40, 1.0)
+    assert 0.5 < row["calibration_slope"] < 3
+    assert result.missing.empty
+
+
+def test_saved_and_loaded_it_gives_the_same_numbers(panel, halves, tmp_path):
+    panel.save(tmp_path / "panel.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["panel.json"]
+    loaded = pm.biomarkers.Panel.load(tmp_path / "panel.json")
+    assert loaded == panel
+    pd.testing.assert_series_equal(loaded.predict(halves[1]), panel.predict(halves[1]), check_exact=True)
+    again = external_validation(loaded, halves[1], "os").table
+    pd.testing.assert_frame_equal(again, external_validation(panel, halves[1], "os").table)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("not json", "not JSON"),
+        ("[]", "format 1"),
+        ('{"format": 2}', "format 1"),
+        ('{"format": 1, "name": "x"}', "is no panel"),
+    ],
+)
+def test_what_is_no_panel_is_not_loaded(tmp_path, content, message):
+    (tmp_path / "panel.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        pm.biomarkers.Panel.load(tmp_path / "panel.json")
+    with pytest.raises(DataError, match="there is no panel"):
+        pm.biomarkers.Panel.load(tmp_path / "other.json")
+
+
+def test_a_damaged_panel_is_not_loaded(panel, tmp_path):
+    path = tmp_path / "panel.json"
+    panel.save(path)
+    content = json.loads(path.read_text())
+    content["weights"].pop()
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="damaged"):
+        pm.biomarkers.Panel.load(path)
+
+
+def test_a_single_patient_can_be_scored(panel, halves):
+    together = panel.predict(halves[1])
+    alone = panel.predict(halves[1][5].copy())
+    assert alone.iloc[0] == pytest.approx(together.iloc[5], rel=1e-12)
+    with pytest.raises(DataError, match="10 at least"):
+        panel.predict(halves[1][5].copy(), scale="cohort")
+
+
+def test_another_platform(panel, halves):
+    """Other probes, two of one gene, on another scale: found by symbol, standardised within the cohort."""
+    first, second = (half.copy() for half in halves)
+    first.var["symbol"] = [f"SYM{i}" for i in range(60)]
+    other_panel = fit_panel(first, "os")
+    second.var["symbol"] = first.var["symbol"]
+    probes = np.r_[0:60, 0]
+    other = second[:, probes].copy()
+    other.X = 3 * np.asarray(other.X) + 8
+    other.var_names = [f"{i}_at" for i in range(61)]
+    with pytest.raises(DataError, match=r"another platform or another scale\. Pass scale=\"cohort\""):
+        external_validation(other_panel, other, "os")
+    result = external_validation(other_panel, other, "os", scale="cohort")
+    assert result.table.attrs["match"] == "symbol"
+    assert result.mapping.loc["G00", "probes"] == "0_at, 60_at"
+    same = external_validation(other_panel, second, "os", scale="cohort", match="name")
+    assert result.predictions.to_numpy() == pytest.approx(same.predictions.to_numpy())
+
+
+def test_missing_genes_are_reported_warned_of_and_refused(panel, halves):
+    weight = pd.Series(panel.weights, panel.genes).abs()
+    strongest = weight.idxmax()
+    without = halves[1][:, halves[1].var_names != strongest].copy()
+    share = 1 - weight.max() / weight.sum()
+    with pytest.warns(PmLabWarning, match=f"missing: {strongest}"):
+        result = external_validation(panel, without, "os")
+    assert list(result.missing.index) == [strongest]
+    assert result.table["weight_measured"].item() == pytest.approx(share)
+    few = halves[1][:, halves[1].var_names.isin(weight.nsmallest(1).index)].copy()
+    with pytest.raises(DataError, match="Half is needed"):
+        external_validation(panel, few, "os")
+
+
+def test_a_score_is_judged_like_a_panel(halves, panel):
+    score = panel.predict(halves[1]).rename("score")
+    table = external_validation(score, halves[1], "os").table
+    expected = external_validation(panel, halves[1], "os").table
+    columns = ["c_index", "low", "high", "hazard_ratio_per_sd"]
+    assert table[columns].to_numpy() == pytest.approx(expected[columns].to_numpy())
+    with pytest.raises(DataError, match="missing for 1 of 40"):
+        external_validation(score.iloc[1:], halves[1], "os")
+    with pytest.raises(DataError, match="predicts a survival outcome, 'response' is binary"):
+        external_validation(panel, halves[1], "response")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "column"), [("response", "odds_ratio_per_sd"), ("level", "slope_per_sd")]
+)
+def test_other_kinds_of_outcome(halves, outcome, column):
+    panel = fit_panel(halves[0], outcome)
+    row = external_validation(panel, halves[1], outcome).table.iloc[0]
+    assert row["effect_low"] < row[column] < row["effect_high"]
+    assert row[column] > (1 if outcome == "response" else 0)
+    if outcome == "response":
+        assert panel.predict(halves[1]).between(0, 1).all() and panel.positive == "yes"
+
+
+def test_no_panel_where_cross_validation_finds_nothing(noise):
+    with pytest.raises(DataError, match="takes no gene"):
+        constant = noise.copy()
+        constant.obs["level"] = np.tile([0.0, 1.0, 2.0, 3.0], 20)
+        fit_panel(constant, "level", seed=1)
+
+
+@pytest.mark.parametrize("outcome", ["os", "response", "level"])
+def test_minimal_panel(shared, outcome):
+    panel, table = pm.biomarkers.minimal_panel(shared, outcome, sizes=[1, 2, 4, 16, 60], n_repeats=1)
+    metric = table.columns[0]
+    chosen = table.index[table["chosen"]].item()
+    assert len(panel.genes) == chosen <= 16
+    assert len(set(panel.genes) & {"G00", "G01", "G02", "G03"}) >= min(3, chosen)
+    best = table[metric].idxmax()
+    limit = table.loc[best, metric] - table.loc[best, "standard_error"]
+    assert table.loc[chosen, metric] >= limit and (table.loc[: chosen - 1, metric] < limit).all()
+    with pytest.raises(DataError, match="no number between 1 and the 60"):
+        pm.biomarkers.minimal_panel(shared, outcome, sizes=[100])
+
+
+def test_published_signatures(mirror, temporary_cache):
+    """The 76 genes were learnt on this cohort, so they must stand out in it; the 70 genes in theirs."""
+    tables = pm.datasets.load("breast_signatures")
+    vdx, nki = pm.datasets.load("vdx"), pm.datasets.load("nki")
+    score = pm.biomarkers.signature_score(vdx, tables["gene76"], er_key="er")
+    assert (score.attrs["n_measured"], score.attrs["match"]) == (76, "name")
+    assert external_validation(score, vdx, "dmfs", n_boot=100).table["c_index"].item() > 0.68
+    nki = nki[nki.obs["dmfs_time"].notna()].copy()
+    score = pm.biomarkers.signature_score(nki, tables["gene70"])
+    assert score.attrs["n_measured"] == 70
+    assert external_validation(score, nki, "dmfs", n_boot=100).table["c_index"].item() > 0.62
+    known = nki.obs["published_gene70"].notna().to_numpy()
+    poor = (nki.obs["published_gene70"] == "Poor").to_numpy()
+    agreement = pm.validation.score(
+        pm.validation.Outcome("poor", "binary", poor[known].astype(float)), score.to_numpy()[known]
+    )
+    assert agreement > 0.95
+    with pytest.warns(PmLabWarning, match="16 of the 70 genes"):
+        pm.biomarkers.signature_score(vdx, tables["gene70"])
+    with pytest.raises(DataError, match=r"[01] of the 70 genes"):
+        pm.biomarkers.signature_score(pm.datasets.load("gse7390"), tables["gene70"])
+    with pytest.raises(DataError, match="pass er_key"):
+        pm.biomarkers.signature_score(vdx, tables["gene76"])
