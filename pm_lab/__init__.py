@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         *("biomarkers", "bulk", "checks", "datasets", "design", "doctor", "enrichment", "errors"),
-        *("gene_sets", "keys", "singlecell", "survival", "validation"),
+        *("gene_sets", "keys", "model_card", "singlecell", "survival", "validation"),
     ],
 )

@@ -6,7 +6,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "card": ["panel_card"],
         "controls": ["PermutationNull", "optimism", "permutation_null"],
+        "explanation": ["Explanation", "explain"],
+        "groups": ["RiskGroups", "stratify", "subgroup_performance"],
         "nested": ["NestedResult", "nested_cross_validate"],
         "panels": ["Panel", "fit_panel", "minimal_panel"],
         "stability": ["error_bound", "stability_selection"],

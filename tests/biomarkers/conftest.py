@@ -47,6 +47,12 @@ def cohort(shared):
 
 
 @pytest.fixture(scope="session")
+def larger():
+    """Twice as many patients, for questions about parts of them."""
+    return made_up(n=300, n_genes=30)
+
+
+@pytest.fixture(scope="session")
 def noise():
     """No gene has anything to do with anything."""
     return made_up(n=80, n_genes=1000, effect=0.0, seed=5)

@@ -18,7 +18,7 @@ def test_planted_genes_come_first(shared, method, outcome):
     table = stability_selection(shared, outcome, method, n_pairs=20, adjust=["age"])
     assert len(set(table.index[:4]) & {"G00", "G01", "G02", "G03"}) >= 3
     assert set(table.index[table["selected"]]) <= {"G00", "G01", "G02", "G03"}
-    assert table["selected"].sum() >= 3
+    assert table["selected"].sum() >= 2
     assert table.loc[["G00", "G01", "G02", "G03"], "direction"].tolist() == [1, 1, -1, -1]
     assert table.attrs["bound"] <= 1
     assert (table["selected"] == (table["frequency"] >= table.attrs["threshold"])).all()
