@@ -9,7 +9,9 @@ The loop is what scikit-survival's own guide shows: in each outer fold the penal
 GridSearchCV fits scaler and Coxnet for every one of them. Both sides use the same outer and inner folds, the
 same 30 penalties a fold (the largest at which a gene enters, down to a twentieth) and one l1_ratio. Each run
 is a fresh process with its imports, in turn, the shortest of the rounds counts. Memory is the largest
-resident set. The C-index of both sides is shown: it must be the same to .01 on average over the folds.
+resident set. The C-index of both sides is shown, as the mean over the folds; it must agree to .01. It is not
+equal: a Coxnet that starts cold at one small penalty stops with a numerical error or a little beside the
+solution where a path arrives, and these fits ("failed") drop out of the search.
 
 Exits with 1 when a target below is missed, after printing its table.
 """
@@ -44,16 +46,16 @@ def prepare(case: str, path: Path) -> None:
     cohort.write_h5ad(path)
 
 
-def run_pm_lab(path: str, endpoint: str) -> list[float]:
+def run_pm_lab(path: str, endpoint: str) -> tuple[list[float], int]:
     import anndata
 
     import pm_lab as pm
 
     result = pm.biomarkers.nested_cross_validate(anndata.read_h5ad(path), endpoint, ["elastic_net"])
-    return result.scores["c_index"].tolist()
+    return result.scores["c_index"].tolist(), 0
 
 
-def run_grid_search(path: str, endpoint: str) -> list[float]:
+def run_grid_search(path: str, endpoint: str) -> tuple[list[float], int]:
     import anndata
     import numpy as np
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -68,20 +70,21 @@ def run_grid_search(path: str, endpoint: str) -> list[float]:
     y = Surv.from_arrays(event, cohort.obs[columns["time"]])
     X = np.asarray(cohort.X, dtype=float)
     X = X[:, X.std(axis=0) > 0]
-    settings = {"l1_ratio": L1_RATIO, "tol": 1e-5}
-    scores = []
+    scores, n_failed = [], 0
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(X, event):
-        path_only = CoxnetSurvivalAnalysis(n_alphas=N_ALPHAS, alpha_min_ratio=ALPHA_RATIO, **settings)
+        path_only = CoxnetSurvivalAnalysis(n_alphas=N_ALPHAS, alpha_min_ratio=ALPHA_RATIO, l1_ratio=L1_RATIO)
         alphas = path_only.fit(StandardScaler().fit_transform(X[train]), y[train]).alphas_
         inner = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
         search = GridSearchCV(
-            make_pipeline(StandardScaler(), CoxnetSurvivalAnalysis(**settings)),
+            make_pipeline(StandardScaler(), CoxnetSurvivalAnalysis(l1_ratio=L1_RATIO)),
             {"coxnetsurvivalanalysis__alphas": [[alpha] for alpha in alphas]},
             cv=list(inner.split(X[train], event[train])),
-            error_score=0.5,
+            error_score=float("nan"),
         )
         scores.append(float(search.fit(X[train], y[train]).score(X[test], y[test])))
-    return scores
+        inner_scores = [search.cv_results_[f"split{fold}_test_score"] for fold in range(FOLDS)]
+        n_failed += int(np.isnan(inner_scores).sum())
+    return scores, n_failed
 
 
 SIDES = {"GridSearchCV": run_grid_search, "pm_lab": run_pm_lab}
@@ -102,9 +105,9 @@ def child(*arguments) -> dict:
 def step(name: str, case: str, path: str, started: str) -> dict:
     if name == "prepare":
         return prepare(case, Path(path)) or {}
-    scores = SIDES[name](path, CASES[case]["endpoint"])
+    scores, n_failed = SIDES[name](path, CASES[case]["endpoint"])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"wall": time.time() - float(started), "memory": memory, "scores": scores}
+    return {"wall": time.time() - float(started), "memory": memory, "scores": scores, "failed": n_failed}
 
 
 def benchmark(case: str) -> list[str]:
@@ -115,18 +118,19 @@ def benchmark(case: str) -> list[str]:
     path.unlink()
     runs = {
         side: {what: min(r[side][what] for r in rounds) for what in ("wall", "memory")}
-        | {"scores": rounds[0][side]["scores"]}
+        | {what: rounds[0][side][what] for what in ("scores", "failed")}
         for side in SIDES
     }
     print(f"\n{case}: {FOLDS} × {FOLDS} folds, {N_ALPHAS} penalties")
-    print(f"{'':16}{'wall, s':>9}{'ratio':>8}{'GB':>7}{'ratio':>8}{'C-index':>10}   by fold")
+    print(f"{'':16}{'wall, s':>9}{'ratio':>8}{'GB':>7}{'ratio':>8}{'C-index':>10}{'failed':>8}   by fold")
     theirs = runs["GridSearchCV"]
     for side, run in runs.items():
         mean = sum(run["scores"]) / FOLDS
         folds = " ".join(f"{score:.3f}" for score in run["scores"])
         wall, memory = run["wall"] / theirs["wall"], run["memory"] / theirs["memory"]
         print(
-            f"{side:16}{run['wall']:9.2f}{wall:8.3f}{run['memory']:7.2f}{memory:8.3f}{mean:10.3f}   {folds}"
+            f"{side:16}{run['wall']:9.2f}{wall:8.3f}{run['memory']:7.2f}{memory:8.3f}{mean:10.3f}"
+            f"{run['failed']:8}   {folds}"
         )
     sys.stdout.flush()
     ours = runs["pm_lab"]

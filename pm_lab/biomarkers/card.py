@@ -48,7 +48,7 @@ def panel_card(
         "outcome": f"{panel.outcome} ({panel.kind}{', ' + panel.unit if panel.unit else ''}{level})",
         "n": {"patients": record.get("n_patients", ""), "events": record.get("n_events", "")},
         "method": {key: record[key] for key in ("method", "l1_ratio", "alpha", "screen") if record.get(key)},
-        "predictors": f"expression of {len(panel.genes)} genes ({record.get('n_candidates', '?')} candidates)",
+        "predictors": f"expression of {len(panel.genes)} genes (of {record.get('n_candidates', '?')})",
         "weights": pd.DataFrame({"gene": panel.genes, "weight per SD": panel.weights}),
         "missing": "missing expression filled in with the gene's median in the training patients",
         "seed": record.get("seed"),

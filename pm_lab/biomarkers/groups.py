@@ -39,8 +39,8 @@ def subgroup_performance(
     -------
     DataFrame by (``column``, ``level``), "all" first: ``n``, ``n_events``, the metric, ``low``, ``high``
     (95 %), ``worse`` (the whole interval lies below the value of all patients) and ``note``: "too few"
-    where there are fewer than 10 patients or 5 events (or patients of a class), which get no number, "worse", or "" (which with
-    few patients does not mean equal: look at the interval).
+    where there are fewer than 10 patients or 5 events (or patients of a class), which get no number,
+    "worse", or "" (which with few patients does not mean equal: look at the interval).
 
     Raises
     ------

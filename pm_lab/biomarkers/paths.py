@@ -66,7 +66,7 @@ def _cox(X: np.ndarray, outcome: Outcome, alphas: np.ndarray, l1_ratio: float) -
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "all coefficients are zero" at the largest penalty
-                fitted = CoxnetSurvivalAnalysis(l1_ratio=l1_ratio, alphas=alphas[:n], tol=1e-5)
+                fitted = CoxnetSurvivalAnalysis(l1_ratio=l1_ratio, alphas=alphas[:n])
                 coefs = fitted.fit(X, structured).coef_
             return coefs[:, np.minimum(np.arange(len(alphas)), n - 1)]
         except ArithmeticError:  # weights too large: the penalty is too small for these patients

@@ -35,11 +35,19 @@ def test_the_null_is_centred_and_the_signal_stands_out(shared):
     assert table["null_low"] < 0.5 < table["null_high"] < table["c_index"]
 
 
-def test_noise_does_not_stand_out(noise):
-    null = pm.biomarkers.permutation_null(noise, "os", n_permutations=9, n_splits=3, screen=20)
+def test_permuted_outcomes_score_a_half(noise):
+    """Genes are chosen inside the folds, before and by the elastic net: nothing is found in nothing."""
+    null = pm.biomarkers.permutation_null(noise, "os", n_permutations=25, n_splits=3, screen=20)
+    error = null.null.std(ddof=1) / np.sqrt(25)
+    assert abs(null.null.mean() - 0.5) < 2.6 * error and error < 0.02
     assert null.p_value > 0.05
-    again = pm.biomarkers.permutation_null(noise, "os", n_permutations=9, n_splits=3, screen=20)
-    assert np.array_equal(null.null, again.null)
+
+
+def test_equal_seeds_give_equal_nulls(noise):
+    one, two = (
+        pm.biomarkers.permutation_null(noise, "os", n_permutations=2, n_splits=2, screen=20) for _ in range(2)
+    )
+    assert np.array_equal(one.null, two.null)
 
 
 def test_bad_arguments(shared):
