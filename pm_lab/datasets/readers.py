@@ -270,6 +270,12 @@ def _golub(path: Path) -> anndata.AnnData:
     return anndata.AnnData(matrix.values.astype(np.float64), obs=obs, var=var)
 
 
+def _gdsc1(*paths: Path) -> anndata.AnnData:
+    from pm_lab.datasets.gdsc import read_gdsc1
+
+    return read_gdsc1(*paths)
+
+
 def _simulated():
     from pm_lab.datasets.simulate import simulate_cohort
 
@@ -327,6 +333,7 @@ READERS = {
     "airway": Reader(_airway),
     "breast_signatures": Reader(_breast_signatures),
     "colorectal": Reader(_colorectal),
+    "gdsc1": Reader(_gdsc1),
     "gene_sets": Reader(_gene_sets),
     "golub": Reader(_golub),
     "gse7390": Reader(_gse7390),
