@@ -178,7 +178,9 @@ def _breast_signatures(_model: Path, pam50: Path, gene70: Path, gene76: Path) ->
     }
 
 
-def _genefu(suffix: str, renamed: dict[str, str]) -> Callable[[Path], anndata.AnnData]:
+def _genefu(
+    suffix: str, renamed: dict[str, str], size_in_cm: bool = True
+) -> Callable[[Path], anndata.AnnData]:
     """A reader of a breast-cancer set of genefu: patients x probes, annotation, clinical table, endpoints."""
 
     def read(path: Path) -> anndata.AnnData:
@@ -192,7 +194,7 @@ def _genefu(suffix: str, renamed: dict[str, str]) -> Callable[[Path], anndata.An
             raise ValueError(f"{path.name}: expression and clinical table have other patients")
         probes = pd.Index(data.coords["dim_1"].values.astype(str), dtype=object)
         var = _annotation(annotation.set_axis(annotation.index.astype(str)).loc[probes])
-        obs = _breast_clinical(demo, renamed)
+        obs = _breast_clinical(demo, renamed, size_in_cm)
         endpoints = {
             name: {"time": f"{name}_time", "event": f"{name}_event", "unit": "days"}
             for name in ("dmfs", "rfs", "os")
@@ -219,17 +221,20 @@ def _annotation(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _breast_clinical(demo: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+def _breast_clinical(demo: pd.DataFrame, renamed: dict[str, str], size_in_cm: bool) -> pd.DataFrame:
     """One row a patient; unknown values stay unknown, endpoints that nobody has are left out."""
     import pandas as pd
 
     names = pd.Index(demo.index.astype(str), dtype=object)
     obs = pd.DataFrame({keys.PATIENT: names}, index=names)
     obs["series"] = pd.Categorical(demo["series"].astype(str))
-    for column in ("age", "size"):
+    for column in ("age", "size") if size_in_cm else ("age",):
         obs[column] = demo[column].to_numpy(dtype=float, na_value=float("nan"))
     words = {"er": {0: "negative", 1: "positive"}, "node": {0: "negative", 1: "positive"}}
     words["grade"] = {1: "1", 2: "2", 3: "3"}
+    if not size_in_cm:  # the file calls it size all the same
+        demo = demo.assign(t_category=demo["size"])
+        words["t_category"] = {1: "1", 2: "2", 3: "3", 4: "4"}
     for column, levels in words.items():
         known = [levels.get(value) for value in demo[column].astype(object).where(demo[column].notna())]
         obs[column] = pd.Categorical(known, categories=list(levels.values()))
@@ -353,5 +358,5 @@ READERS = {
     "p53": Reader(_broad_example("p53")),
     "pbmc68k_reduced": Reader(_pbmc68k_reduced),
     "simulated": Reader(_simulated),
-    "vdx": Reader(_genefu("vdxs", {})),
+    "vdx": Reader(_genefu("vdxs", {}, size_in_cm=False), version=2),
 }

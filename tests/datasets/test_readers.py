@@ -167,6 +167,14 @@ def test_what_is_unknown_stays_unknown(real):
     nki, vdx = real("nki").obs, real("vdx").obs
     assert nki["dmfs_time"].isna().sum() == 4 and nki["published_gene70"].isna().sum() == 21
     assert vdx["age"].isna().sum() == 29 and vdx["grade"].isna().sum() == 64
+    # The file's "size" is in cm in one set and a T category in the other; they must not be mixed up.
+    assert "size" not in vdx and vdx["t_category"].value_counts().to_dict() == {
+        "1": 60,
+        "2": 58,
+        "3": 2,
+        "4": 1,
+    }
+    assert vdx.loc[vdx["age"].isna(), "series"].eq("VDXN").all()
     assert nki.loc["NKI_123", ["age", "size", "er", "grade", "dmfs_time"]].tolist() == [
         48,
         2,
