@@ -15,8 +15,12 @@ MOST_NEWTON_STEPS = 20
 
 def penalties(X: np.ndarray, outcome: Outcome, l1_ratio: float, n: int, ratio: float) -> np.ndarray:
     """Penalties from the smallest at which no feature enters down to ``ratio`` of it, on a log scale."""
-    largest = np.abs(_gradient_at_zero(X, outcome)).max() / l1_ratio
-    return largest * np.logspace(0, np.log10(ratio), n)
+    return _largest_penalty(X, outcome, l1_ratio) * np.logspace(0, np.log10(ratio), n)
+
+
+def _largest_penalty(X: np.ndarray, outcome: Outcome, l1_ratio: float) -> float:
+    """The smallest at which no feature enters."""
+    return np.abs(_gradient_at_zero(X, outcome)).max() / l1_ratio
 
 
 def _gradient_at_zero(X: np.ndarray, outcome: Outcome) -> np.ndarray:
@@ -58,17 +62,27 @@ def elastic_net_path(
 
 
 def _cox(X: np.ndarray, outcome: Outcome, alphas: np.ndarray, l1_ratio: float) -> np.ndarray:
-    """The path, shortened where the solver gives up: the last coefficients are repeated."""
+    """The path, shortened where the solver gives up: the last coefficients are repeated.
+
+    The solver also stops by itself where the fit no longer changes. Penalties of another training set that
+    are too large for this one would stop it before it starts, so they are not passed on.
+    """
     from sksurv.linear_model import CoxnetSurvivalAnalysis
 
     structured = outcome.structured()
-    for n in (len(alphas), *range(len(alphas) - len(alphas) // 8 - 1, 0, -max(1, len(alphas) // 8))):
+    found = np.zeros((X.shape[1], len(alphas)))
+    idle = int((alphas >= _largest_penalty(X, outcome, l1_ratio)).sum())
+    rest = alphas[idle:]
+    if not len(rest):
+        return found
+    for n in (len(rest), *range(len(rest) - len(rest) // 8 - 1, 0, -max(1, len(rest) // 8))):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "all coefficients are zero" at the largest penalty
-                fitted = CoxnetSurvivalAnalysis(l1_ratio=l1_ratio, alphas=alphas[:n])
+                fitted = CoxnetSurvivalAnalysis(l1_ratio=l1_ratio, alphas=rest[:n])
                 coefs = fitted.fit(X, structured).coef_
-            return coefs[:, np.minimum(np.arange(len(alphas)), n - 1)]
+            found[:, idle:] = coefs[:, np.minimum(np.arange(len(rest)), coefs.shape[1] - 1)]
+            return found
         except ArithmeticError:  # weights too large: the penalty is too small for these patients
             continue
     raise DataError(

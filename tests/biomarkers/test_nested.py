@@ -58,6 +58,14 @@ def test_every_model_on_every_kind_of_outcome(shared, outcome, metric, least):
         assert result.predictions.query("model == 'elastic_net'")["prediction"].between(0, 1).all()
 
 
+def test_a_few_candidate_genes_that_say_little(shared):
+    """Penalties made for one training part may be too large for an inner one, where nothing enters at first."""
+    genes = ["G10", "G11", "G12", "G13"]
+    result = nested_cross_validate(shared, "os", genes=genes)
+    assert result.scores["n_selected"].between(0, 4).all() and result.scores["n_selected"].max() > 1
+    assert 0.35 < result.scores["c_index"].mean() < 0.65
+
+
 def test_equal_seeds_give_equal_results(shared, nested):
     again = nested_cross_validate(shared, "os", ["elastic_net"], n_repeats=2)
     first = nested.scores.query("model == 'elastic_net'").reset_index(drop=True)
