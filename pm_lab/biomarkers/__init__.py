@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "explanation": ["Explanation", "explain"],
         "groups": ["RiskGroups", "stratify", "subgroup_performance"],
         "nested": ["NestedResult", "nested_cross_validate"],
-        "panels": ["Panel", "fit_panel", "minimal_panel"],
+        "panels": ["Panel", "fit_panel", "minimal_panel", "random_panels"],
         "stability": ["error_bound", "stability_selection"],
         "transfer": ["ExternalResult", "external_validation", "signature_score"],
     },

@@ -16,7 +16,7 @@ from pm_lab.biomarkers.learners import Settings, Training, fit_elastic_net
 from pm_lab.biomarkers.stability import path_order
 from pm_lab.biomarkers.transfer import standardised_expression
 from pm_lab.errors import DataError
-from pm_lab.validation import Outcome, patients_of, read_outcome, score, splits
+from pm_lab.validation import Outcome, patients_of, read_outcome, score, score_each, splits
 
 FORMAT = 1
 RIDGE = 0.05  # penalty a patient on the weights of a panel of fixed genes
@@ -282,6 +282,77 @@ def minimal_panel(
         record | {"n_candidates": len(features.names)},
     )
     return panel, table
+
+
+def random_panels(
+    discovery,
+    cohort,
+    outcome: str,
+    size: int,
+    n_panels: int = 500,
+    seed: int = 0,
+    *,
+    genes=None,
+    scale: str = "panel",
+    match: str | None = None,
+) -> pd.Series:
+    """What panels of random genes score in another cohort: what a discovered panel has to beat.
+
+    Each panel draws ``size`` of the candidates by chance, learns their weights in the discovery cohort by
+    ridge regression, and is judged in the other cohort, where nothing is refitted. Where one process, such as
+    proliferation, moves most genes and the outcome, almost any genes will do.
+
+    Parameters
+    ----------
+    discovery, cohort : patients × genes; other patients in each.
+    outcome : endpoint or column of both cohorts.
+    size : genes in each panel, as many as the panel has that is to be compared.
+    genes : candidates; those that are not measured in ``cohort`` are not drawn.
+    scale, match : as in :func:`external_validation`.
+
+    Returns
+    -------
+    Series of the metric, one entry a panel. ``attrs``: ``size``, ``n_candidates``, ``seed``.
+
+    Raises
+    ------
+    DataError
+        When fewer than ``size`` candidates are measured; what :func:`external_validation` refuses.
+
+    References
+    ----------
+    Venet 2011, doi:10.1371/journal.pcbi.1002240.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> cohort = pm.datasets.load("gse7390")
+    >>> first, second = cohort[:120].copy(), cohort[120:].copy()
+    >>> scores = pm.biomarkers.random_panels(first, second, "dmfs", size=5, n_panels=20)
+    >>> len(scores), scores.name
+    (20, 'c_index')
+    """
+    adata, judged = checks.bulk_of(discovery), checks.bulk_of(cohort)
+    target, held_out = read_outcome(adata, outcome), read_outcome(judged, outcome)
+    features = read_features(adata, target, genes)
+    preparation, X = prepare(features.genes, None, target)
+    n = len(features.names)
+    candidates = _panel(
+        "candidates", adata, target, features.names, np.ones(n), preparation.means, preparation.sds, 0.0, {}
+    )
+    Z, mapping = standardised_expression(candidates, judged, scale, match)
+    measured, Z = np.flatnonzero(mapping["n_probes"] > 0), Z.to_numpy()
+    if not 0 < size <= len(measured):
+        raise DataError(f"size={size}: {len(measured)} of the {n:,} candidates are measured in the cohort.")
+    rng = np.random.default_rng(seed)
+    scores = np.empty((len(Z), n_panels))
+    for place in range(n_panels):
+        drawn = rng.choice(measured, size, replace=False)
+        weights, intercept = _ridge(X[:, drawn], target)
+        scores[:, place] = Z[:, drawn] @ weights + intercept
+    found = pd.Series(score_each(held_out, scores), name=held_out.metric)
+    found.attrs = {"size": size, "n_candidates": len(measured), "seed": seed}
+    return found
 
 
 def _judge(X, learn: Outcome, Z, judged: Outcome, order: np.ndarray) -> float:

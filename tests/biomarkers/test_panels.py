@@ -158,6 +158,32 @@ def test_minimal_panel(shared, outcome):
         pm.biomarkers.minimal_panel(shared, outcome, sizes=[100])
 
 
+def test_random_panels_of_the_planted_genes_and_of_the_others(halves):
+    planted, others = [f"G{i:02d}" for i in range(4)], [f"G{i:02d}" for i in range(4, 60)]
+    settings = {"outcome": "os", "size": 3, "n_panels": 40}
+    good = pm.biomarkers.random_panels(*halves, genes=planted, **settings)
+    bad = pm.biomarkers.random_panels(*halves, genes=others, **settings)
+    assert good.median() > 0.65 > bad.quantile(0.9) and abs(bad.mean() - 0.5) < 0.05
+    assert (good.name, good.attrs["n_candidates"], len(good)) == ("c_index", 4, 40)
+    again = pm.biomarkers.random_panels(*halves, genes=planted, **settings)
+    assert again.equals(good)
+    # All four candidates in one panel leave nothing to chance: the panel is their ridge regression.
+    whole = pm.biomarkers.random_panels(*halves, "os", size=4, n_panels=2, genes=planted)
+    fixed, _ = pm.biomarkers.minimal_panel(halves[0], "os", sizes=[4], n_repeats=1, genes=planted)
+    expected = external_validation(fixed, halves[1], "os", n_boot=10).table["c_index"].item()
+    assert whole.tolist() == pytest.approx([expected, expected])
+    with pytest.raises(DataError, match="4 of the 4 candidates"):
+        pm.biomarkers.random_panels(*halves, "os", size=5, genes=planted)
+
+
+def test_genes_that_are_not_measured_are_not_drawn(halves):
+    genes = [f"G{i:02d}" for i in range(6)]
+    found = pm.biomarkers.random_panels(halves[0], halves[1][:, :5].copy(), "os", 5, 3, genes=genes)
+    assert found.attrs["n_candidates"] == 5 and found.nunique() == 1
+    with pytest.raises(DataError, match="5 of the 6 candidates"):
+        pm.biomarkers.random_panels(halves[0], halves[1][:, :5].copy(), "os", 6, 3, genes=genes)
+
+
 def test_published_signatures(mirror, temporary_cache):
     """The 76 genes were learnt on this cohort, so they must stand out in it; the 70 genes in theirs."""
     tables = pm.datasets.load("breast_signatures")
