@@ -36,9 +36,12 @@ class ExternalResult:
     table : one row: ``n``, ``n_events``, the metric with ``low`` and ``high``, the effect of one SD of the
         score (``hazard_ratio_per_sd`` or ``odds_ratio_per_sd`` or ``slope_per_sd``) with ``effect_low`` and
         ``effect_high``, ``calibration_slope`` (1 is right; NaN for scores without a scale), ``n_genes``,
-        ``n_measured``, ``weight_measured``.
-    missing : genes of the panel that are not measured, with their weight.
-    mapping : gene → probes or genes of this cohort that stand for it.
+        ``n_measured``, ``weight_measured`` (share of the absolute weight). These three are missing where a
+        score was given that does not say it (that of :func:`signature_score` says the first two).
+        ``attrs``: ``outcome``; of a panel also ``scale``, and ``match``, how its genes were found.
+    missing : by gene that is not measured here, its ``weight`` (NaN in a signature). Empty where all are.
+    mapping : by gene of the panel: ``weight``, ``n_probes`` of this cohort that stand for it, and ``probes``,
+        their names. Empty for a score.
     predictions : score of each patient.
     """
 
@@ -99,38 +102,82 @@ def external_validation(
     >>> int(result.table["n"].iloc[0]), len(result.missing)
     (78, 0)
     """
+    from pm_lab.biomarkers.panels import Panel
+
+    if not isinstance(panel, Panel | pd.Series):
+        raise DataError(
+            f"panel is of type {type(panel).__name__}: pass a Panel (fit_panel, minimal_panel, Panel.load) "
+            "or the score of each patient as a Series."
+        )
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)
-    if isinstance(panel, pd.Series):
-        name = str(panel.name or "score")
-        missing = mapping = pd.DataFrame()
-        raw = _of_these_patients(panel, adata)
-        counts = {}
+    is_score = isinstance(panel, pd.Series)
+    name = str(panel.name or "score") if is_score else panel.name
+    if is_score:
+        raw, mapping, missing, counts = _given_score(panel, adata)
     else:
-        if panel.kind != target.kind:
-            raise DataError(
-                f"the panel {panel.name!r} predicts a {panel.kind} outcome, {outcome!r} is {target.kind}."
-            )
-        name = panel.name
-        X, mapping = standardised_expression(panel, adata, scale, match)
-        raw = pd.Series(X.to_numpy() @ np.asarray(panel.weights) + panel.intercept, index=adata.obs_names)
-        weight = mapping["weight"].abs()
-        missing = mapping.loc[mapping["n_probes"] == 0, ["weight"]]
-        counts = {
-            "n_genes": len(mapping),
-            "n_measured": int((mapping["n_probes"] > 0).sum()),
-            "weight_measured": float(weight[mapping["n_probes"] > 0].sum() / weight.sum()),
-        }
+        raw, mapping, missing, counts = _score_of(panel, adata, target, scale, match)
     interval = bootstrap(target, {name: raw.to_numpy()}, patients, n_boot=n_boot, seed=seed)
     row = {"n": len(target), "n_events": target.n_events} | interval.iloc[0].to_dict()
-    row |= _effect(target, raw.to_numpy(), scaled=bool(counts))
-    table = pd.DataFrame([row | counts], index=pd.Index([name], name="model"))
-    table.attrs = {"scale": scale, "match": mapping.attrs.get("match", ""), "outcome": outcome}
+    row |= _effect(target, raw.to_numpy(), scaled=not is_score) | counts
+    table = pd.DataFrame([row], index=pd.Index([name], name="model"))
+    table = table.astype({"n_genes": "Int64", "n_measured": "Int64"})
+    how = {} if is_score else {"scale": scale, "match": mapping.attrs["match"]}
+    table.attrs = {"outcome": outcome} | how
     return ExternalResult(table, missing, mapping, raw.rename(name))
 
 
+def _score_of(
+    panel: Panel, adata: AnnData, outcome: Outcome, scale: str, match: str | None
+) -> tuple[pd.Series, pd.DataFrame, pd.DataFrame, dict]:
+    """The panel's score of each patient, the mapping of its genes, those not measured, and the counts."""
+    if panel.kind != outcome.kind:
+        raise DataError(
+            f"the panel {panel.name!r} predicts a {panel.kind} outcome, {outcome.name!r} is {outcome.kind}."
+        )
+    X, mapping = standardised_expression(panel, adata, scale, match)
+    raw = pd.Series(X.to_numpy() @ np.asarray(panel.weights) + panel.intercept, index=adata.obs_names)
+    weight, found = mapping["weight"].abs(), mapping["n_probes"] > 0
+    counts = {
+        "n_genes": len(mapping),
+        "n_measured": int(found.sum()),
+        "weight_measured": float(weight[found].sum() / weight.sum()),
+    }
+    return raw, mapping, mapping.loc[~found, ["weight"]], counts
+
+
+def _given_score(scores: pd.Series, adata: AnnData) -> tuple[pd.Series, pd.DataFrame, pd.DataFrame, dict]:
+    """The score of these patients, no mapping, and what :func:`signature_score` said of missing genes."""
+    names = pd.Index(scores.attrs.get("missing", []), dtype=object, name="gene")
+    missing = pd.DataFrame({"weight": np.full(len(names), np.nan)}, index=names)
+    counts = {name: scores.attrs.get(name, pd.NA) for name in ("n_genes", "n_measured")}
+    counts["weight_measured"] = np.nan
+    return _of_these_patients(scores, adata), _mapping([], [], [], ""), missing, counts
+
+
+def _mapping(genes: list, weights: list, probes: list, match: str) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "weight": np.asarray(weights, float),
+            "n_probes": np.array([len(names) for names in probes], int),
+            "probes": pd.Series([", ".join(names) for names in probes], dtype=object).to_numpy(),
+        },
+        index=pd.Index(genes, dtype=object, name="gene"),
+    )
+    table.attrs = {"match": match}
+    return table
+
+
 def _of_these_patients(scores: pd.Series, adata: AnnData) -> pd.Series:
+    if scores.index.has_duplicates:
+        twice = scores.index[scores.index.duplicated()].unique()
+        raise DataError(
+            f"the score names {len(twice):,} patients more than once ({', '.join(map(str, twice[:5]))}). "
+            "Give one number a row of the cohort."
+        )
+    if not pd.api.types.is_numeric_dtype(scores):
+        raise DataError(f"the score is of type {scores.dtype}: numbers, higher = more risk, are meant.")
     found = scores.reindex(adata.obs_names)
     if found.isna().any():
         raise DataError(
@@ -180,15 +227,8 @@ def standardised_expression(
     if scale not in ("panel", "cohort"):
         raise DataError(f'scale={scale!r}: "panel" (same platform) or "cohort" (another platform).')
     places, how = find_genes(panel.genes, panel.identifiers, adata, match)
-    mapping = pd.DataFrame(
-        {
-            "weight": panel.weights,
-            "n_probes": [len(place) for place in places],
-            "probes": [", ".join(adata.var_names[place].astype(str)) for place in places],
-        },
-        index=pd.Index(panel.genes, name="gene"),
-    )
-    mapping.attrs = {"match": how}
+    probes = [list(adata.var_names[place].astype(str)) for place in places]
+    mapping = _mapping(panel.genes, panel.weights, probes, how)
     _check_measured(panel.name, mapping)
     if scale == "cohort" and adata.n_obs < FEWEST_TO_SCALE:
         raise DataError(f'scale="cohort" with {adata.n_obs} patients: {FEWEST_TO_SCALE} at least have an SD.')
@@ -304,6 +344,12 @@ def signature_score(
     van 't Veer 2002, doi:10.1038/415530a; Wang 2005, doi:10.1016/S0140-6736(05)17947-1.
     """
     adata = checks.bulk_of(cohort)
+    lacking = [name for name in ("probe", "NCBI.gene.symbol", "EntrezGene.ID") if name not in signature]
+    if lacking:
+        raise DataError(
+            f"signature lacks the columns {lacking}: pass pm.datasets.load('breast_signatures')['gene70'] or "
+            "['gene76']. A list of weights is scored by nested_cross_validate(signatures=...)."
+        )
     signature = signature.set_index("probe")
     ids = {
         "symbol": signature["NCBI.gene.symbol"].fillna("").astype(str).tolist(),
