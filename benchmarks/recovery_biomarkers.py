@@ -3,9 +3,10 @@
     python benchmarks/recovery_biomarkers.py            five seeds
     python benchmarks/recovery_biomarkers.py 0 1        these seeds
 
-Stability selection on the built-in cohort with 500 and with 120 patients: all 2,000 genes are candidates; a
-gene is false when no effect of response was planted in it. Then the same on noise, and nested cross-validation
-beside its shortcut (genes chosen in all patients) on shuffled responses. Exits with 1 when a target is missed.
+Stability selection on the built-in cohort with 500 and with 120 patients: all 2,000 genes are candidates, and
+a gene is false when no effect of response was planted in it. Then the same on noise, and nested
+cross-validation beside its shortcut (genes chosen in all patients) on shuffled responses. Exits with 1 when a
+target is missed.
 """
 
 from __future__ import annotations
