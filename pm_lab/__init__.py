@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        *("biomarkers", "bulk", "checks", "datasets", "design", "doctor", "enrichment", "errors"),
-        *("gene_sets", "keys", "model_card", "singlecell", "survival", "validation"),
+        *("biomarkers", "bulk", "checks", "datasets", "design", "doctor", "endpoints"),
+        *("enrichment", "errors", "gene_sets", "keys", "model_card", "singlecell", "survival", "validation"),
     ],
 )

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import keys
-from pm_lab.errors import DataError
+from pm_lab.endpoints import endpoint_columns, endpoint_rows, specification
+from pm_lab.errors import DataError, PmLabWarning
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,15 +78,22 @@ def read_outcome(adata: AnnData, outcome: str, positive: str | None = None) -> O
 
     Parameters
     ----------
-    adata : one row per patient.
+    adata : one row per patient, or several where ``patient_key`` keeps them together (:func:`patients_of`).
     outcome : an endpoint's name, or a column with two levels (binary) or numbers (continuous).
     positive : the level that counts as 1; by default True, 1, "yes" and the like, else the last category.
 
     Raises
     ------
     DataError
-        No such endpoint or column; missing or negative times; an event that is not 0/1; no event or one;
-        one class only; a class of one patient; more than two levels of text; the time column of an endpoint.
+        No such endpoint or column; what :func:`pm_lab.endpoints.endpoint_table` refuses of times and events;
+        one event only; patients who entered late (left truncation), which models and scores here do not
+        honour; one class only; a class of one patient; more than two levels of text; the time column of an
+        endpoint.
+
+    Warns
+    -----
+    PmLabWarning
+        Competing events: they count as censored, so everything that is learnt and measured is cause-specific.
 
     Examples
     --------
@@ -96,13 +104,13 @@ def read_outcome(adata: AnnData, outcome: str, positive: str | None = None) -> O
     """
     endpoints = adata.uns.get(keys.ENDPOINTS, {})
     if outcome in endpoints:
-        return _survival(adata, outcome, endpoints[outcome])
-    for name, endpoint in endpoints.items():
-        if outcome in (endpoint["time"], endpoint["event"]):
-            raise DataError(
-                f"obs[{outcome!r}] is a part of the endpoint {name!r}: alone it ignores censoring. "
-                f"Pass outcome={name!r}."
-            )
+        return _survival(adata, outcome)
+    part_of = endpoint_columns(adata)
+    if outcome in part_of:
+        raise DataError(
+            f"obs[{outcome!r}] is a part of the endpoint {part_of[outcome]!r}: alone it ignores censoring. "
+            f"Pass outcome={part_of[outcome]!r}."
+        )
     if outcome not in adata.obs:
         raise DataError(
             f"outcome={outcome!r} is neither an endpoint of uns['endpoints'] ({_first(endpoints) or 'none'}) "
@@ -111,25 +119,6 @@ def read_outcome(adata: AnnData, outcome: str, positive: str | None = None) -> O
     column = adata.obs[outcome]
     _refuse_missing(column, outcome)
     return _continuous_or_binary(column, outcome, positive)
-
-
-def endpoint_columns(adata: AnnData) -> dict[str, str]:
-    """Every obs column that belongs to a declared endpoint → that endpoint's name.
-
-    Examples
-    --------
-    >>> import pm_lab as pm
-    >>> pm.validation.endpoint_columns(pm.datasets.load("gse7390"))
-    {'dmfs_time': 'dmfs', 'dmfs_event': 'dmfs'}
-    """
-    declared = adata.uns.get(keys.ENDPOINTS, {})
-    parts = ("time", "event", "entry")
-    return {
-        str(endpoint[part]): name
-        for name, endpoint in declared.items()
-        for part in parts
-        if endpoint.get(part) is not None
-    }
 
 
 def _refuse_missing(column: pd.Series, name: str) -> None:
@@ -142,36 +131,43 @@ def _refuse_missing(column: pd.Series, name: str) -> None:
         )
 
 
-def _survival(adata: AnnData, name: str, endpoint: dict) -> Outcome:
-    absent = [endpoint[part] for part in ("time", "event") if endpoint[part] not in adata.obs]
-    if absent:
-        raise DataError(f"the endpoint {name!r} names {absent}, which obs does not have.")
-    time, event = adata.obs[endpoint["time"]], adata.obs[endpoint["event"]]
-    _refuse_missing(time, endpoint["time"])
-    _refuse_missing(event, endpoint["event"])
-    times = pd.to_numeric(time, errors="coerce").to_numpy(float)
-    bad = ~np.isfinite(times) | (times < 0)
-    if bad.any():
+def _survival(adata: AnnData, name: str) -> Outcome:
+    table, spec = endpoint_rows(adata, name), specification(adata, name)
+    _refuse_late_entries(table, spec, name)
+    _warn_of_competing_events(table, name)
+    if table["event"].sum() < 2:
         raise DataError(
-            f"obs[{endpoint['time']!r}] is negative or no number for {int(bad.sum()):,} patients "
-            f"({_first(time.index[bad])}). Time runs from entry; mend or leave out these patients."
+            f"endpoint {name!r}: there is one event only ({len(table):,} patients). Nothing can be learnt "
+            f"about time to an event that is hardly seen; check the coding of obs[{spec['event']!r}]."
         )
-    words = event.astype(str).replace({"True": "1", "False": "0"})
-    coded = pd.to_numeric(words, errors="coerce")
-    if not coded.isin([0, 1]).all():
+    events, times = (table[part].to_numpy(float) for part in ("event", "time"))
+    columns = (spec["time"], spec["event"])
+    return Outcome(name, "survival", events, times, table.attrs["unit"], columns=columns)
+
+
+def _refuse_late_entries(table: pd.DataFrame, spec: dict, name: str) -> None:
+    late = table["entry"] > 0 if "entry" in table else pd.Series(False, table.index)
+    if late.any():
         raise DataError(
-            f"obs[{endpoint['event']!r}] holds {_first(event.astype(str).unique())}; an event is 1 or True, "
-            "a censored patient 0 or False."
+            f"endpoint {name!r}: {int(late.sum()):,} of {len(table):,} patients came under observation after "
+            f"time zero (entry {spec['entry']!r}, left truncation), and models that are fitted here would "
+            "count them as at risk before. Mend: start the clock at the entry, with an endpoint whose time "
+            f"is obs[{spec['time']!r}] - obs[{spec['entry']!r}]. Scores that are fixed already are judged "
+            "with entries by pm.survival.evaluate_risk, and covariates by pm.survival.cox."
         )
-    events = coded.to_numpy(float)
-    if events.sum() < 2:
-        what = "all patients are censored" if events.sum() == 0 else "there is one event only"
-        raise DataError(
-            f"endpoint {name!r}: {what} ({len(events):,} patients). Nothing can be learnt about time to an "
-            f"event that is not seen; check the coding of obs[{endpoint['event']!r}] (1 = event)."
+
+
+def _warn_of_competing_events(table: pd.DataFrame, name: str) -> None:
+    competing = table["cause"].notna() & ~table["event"]
+    if competing.any():
+        warnings.warn(
+            f"endpoint {name!r}: {int(competing.sum()):,} patients have a competing event and count as "
+            "censored there, so models and measures are cause-specific: they rank the hazard of the event of "
+            "interest and say nothing of the share of patients who will have it "
+            "(pm.survival.cumulative_incidence does).",
+            PmLabWarning,
+            stacklevel=4,
         )
-    columns = (endpoint["time"], endpoint["event"])
-    return Outcome(name, "survival", events, times, str(endpoint.get("unit", "")), columns=columns)
 
 
 def _continuous_or_binary(column: pd.Series, name: str, positive: str | None) -> Outcome:

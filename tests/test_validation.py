@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import pm_lab as pm
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, DesignError, PmLabWarning
 from pm_lab.validation import Outcome, bootstrap, patients_of, read_outcome, score, score_each, splits
 
 
@@ -53,8 +53,8 @@ def test_events_in_other_words(cohort, coding):
     [
         ("e", False, "all patients are censored"),
         ("e", "one", "one event only"),
-        ("e", 2, "an event is 1 or True"),
-        ("t", -1.0, "negative or no number for 60 patients"),
+        ("e", 2, r"levels 2 \(60\)"),
+        ("t", -1.0, "negative for 60 of 60 patients"),
         ("t", np.nan, "missing for 60 of 60"),
     ],
 )
@@ -62,6 +62,57 @@ def test_bad_endpoints(cohort, column, value, message):
     cohort.obs[column] = np.arange(60) == 0 if isinstance(value, str) else value
     with pytest.raises(DataError, match=message):
         read_outcome(cohort, "os")
+
+
+def test_an_outcome_is_the_table_of_its_endpoint(cohort):
+    cohort.obs["what"] = np.where(cohort.obs["e"], "death", "none")
+    cohort.obs.loc[cohort.obs_names[:20], "what"] = "relapse"
+    pm.endpoints.declare_endpoint(cohort, "relapse", "t", "what", "months", censored="none")
+    outcome, table = read_outcome(cohort, "relapse"), pm.endpoints.endpoint_table(cohort, "relapse")
+    assert (outcome.values == table["event"]).all() and (outcome.time == table["time"]).all()
+    assert outcome.n_events > cohort.obs["e"].sum()  # any cause is the event
+    assert pm.endpoints.endpoint_columns(cohort) == {"t": "relapse", "e": "os", "what": "relapse"}
+
+
+def test_competing_events_are_censored_with_a_warning(cohort):
+    cohort.obs["what"] = np.repeat(["relapse", "death", "none"], 20)
+    cohort.uns["endpoints"]["os"] |= {"event": "what", "censored": "none", "of_interest": "relapse"}
+    with pytest.warns(PmLabWarning, match=r"endpoint 'os': 20 patients have a competing.*cause-specific"):
+        outcome = read_outcome(cohort, "os")
+    assert outcome.values.tolist() == [1] * 20 + [0] * 40
+
+
+def test_left_truncation_is_refused_and_mended(cohort):
+    cohort.obs["start"] = np.where(np.arange(60) < 3, cohort.obs["t"] / 2, 0.0)
+    cohort.uns["endpoints"]["os"]["entry"] = "start"
+    with pytest.raises(DataError, match=r"3 of 60 patients came under observation after.*obs\['t'\] - obs"):
+        pm.biomarkers.nested_cross_validate(cohort, "os")
+    with pytest.raises(DataError, match=r"part of the endpoint 'os'"):
+        read_outcome(cohort, "start")
+    cohort.obs["since"] = cohort.obs["t"] - cohort.obs["start"]
+    cohort.uns["endpoints"]["os"] = {"time": "since", "event": "e", "unit": "months"}
+    assert read_outcome(cohort, "os").time[0] == cohort.obs["t"].iloc[0] / 2
+    cohort.obs["start"] = 0.0
+    cohort.uns["endpoints"]["os"]["entry"] = "start"  # nobody came late
+    assert len(read_outcome(cohort, "os")) == 60
+
+
+@pytest.mark.parametrize("measured", ["stage", "expression", "3"])  # the third is a gene
+def test_covariates_measured_after_time_zero_are_refused(cohort, measured):
+    from pm_lab.biomarkers import explain, nested_cross_validate, stability_selection
+
+    cohort.obs["when"] = np.where(np.arange(60) < 2, 1.0, 0.0)
+    late = f"'{measured}' was measured after time zero in 2 of 60 patients"
+    cohort.uns["endpoints"]["os"]["measured"] = {measured: "when"}
+    for refused in (
+        lambda: nested_cross_validate(cohort, "os", clinical=["stage"]),
+        lambda: explain(cohort, "os", clinical="stage"),
+        lambda: stability_selection(cohort, "os", adjust="stage", n_select=1),
+    ):
+        with pytest.raises(DesignError, match=late):
+            refused()
+    cohort.uns["endpoints"]["os"]["measured"] = {measured: 0.0}
+    assert len(nested_cross_validate(cohort, "os", ["clinical"], n_splits=2, clinical=["stage"]).scores) == 2
 
 
 def test_bad_columns(cohort):
@@ -160,4 +211,3 @@ def test_a_difference_is_taken_on_the_same_draws(cohort):
     table = bootstrap(outcome, {"a": outcome.values + noise, "b": outcome.values + 2 * noise}, reference="b")
     assert table.loc["b", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
     assert table.loc["a", "difference_low"] > 0
-    assert pm.validation.endpoint_columns(cohort) == {"t": "os", "e": "os"}

@@ -11,8 +11,9 @@ from scipy import sparse
 
 from pm_lab import checks
 from pm_lab.biomarkers.paths import martingale_residuals
+from pm_lab.endpoints import check_measured, endpoint_columns
 from pm_lab.errors import DataError, PmLabWarning
-from pm_lab.validation import Outcome, endpoint_columns
+from pm_lab.validation import Outcome
 
 COPIES = 6  # of the matrix that are held at once: whole, training, inner training, standardised, test
 LARGEST_SHARE = 0.8  # of the free memory
@@ -44,6 +45,8 @@ def read_features(
     _refuse_outcome_columns(adata, outcome, [*clinical, *([batch_key] if batch_key else [])])
     place = _places(adata, genes)
     _refuse_outcome_names(adata, outcome, adata.var_names[place])
+    if outcome.kind == "survival":
+        check_measured(adata, outcome.name, [*clinical, *adata.var_names[place]])
     _refuse_too_large(adata.n_obs, len(place))
     matrix = _matrix(adata, layer, place)
     names = adata.var_names[place].astype(str)

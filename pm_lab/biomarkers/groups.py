@@ -9,6 +9,7 @@ import pandas as pd
 
 from pm_lab import checks
 from pm_lab.biomarkers.nested import NestedResult
+from pm_lab.endpoints import check_measured
 from pm_lab.errors import DataError
 from pm_lab.validation import Outcome, bootstrap
 
@@ -54,6 +55,8 @@ def subgroup_performance(
         raise DataError(
             f"{int(absent.sum()):,} rows of the result are not in this cohort. Pass the same one."
         )
+    if result.outcome.kind == "survival":  # a group known only later holds those who lived until then
+        check_measured(adata, result.outcome.name, [by] if isinstance(by, str) else by)
     obs = adata.obs.loc[predictions["row"]]
     whole = _performance(predictions, np.ones(len(predictions), bool), result, n_boot)
     rows = {("all", "all"): whole}

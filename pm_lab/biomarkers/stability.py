@@ -10,8 +10,9 @@ import pandas as pd
 from pm_lab import checks
 from pm_lab.biomarkers.features import association, encode_clinical, read_features
 from pm_lab.biomarkers.paths import elastic_net_path, penalties
+from pm_lab.endpoints import check_measured, endpoint_columns
 from pm_lab.errors import DataError
-from pm_lab.validation import Outcome, endpoint_columns, patients_of, read_outcome
+from pm_lab.validation import Outcome, patients_of, read_outcome
 
 LEAST_THRESHOLD = 0.6
 N_SIZES = 25
@@ -210,6 +211,8 @@ def _adjustment(adata, outcome: Outcome, adjust) -> np.ndarray:
     held = [name for name in adjust if name in outcome.columns or name in endpoint_columns(adata)]
     if held:
         raise DataError(f"adjust={adjust}: {held} is the outcome or part of an endpoint. Leave it out.")
+    if outcome.kind == "survival":
+        check_measured(adata, outcome.name, adjust)
     table = encode_clinical(adata.obs, adjust)
     missing = table.isna().any(axis=1)
     if missing.any():

@@ -12,9 +12,8 @@ import pandas as pd
 
 from pm_lab import checks
 from pm_lab.design import as_text, variables
+from pm_lab.endpoints import column, patient_rows
 from pm_lab.errors import DataError, DesignError, PmLabWarning
-
-from .endpoints import column, patient_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pm_lab.design import as_text
+from pm_lab.endpoints import check_measured, column, endpoint_table, patient_rows
 from pm_lab.errors import DataError, PmLabWarning
-
-from .endpoints import check_measured, column, endpoint_table, patient_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

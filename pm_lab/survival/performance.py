@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import validation
+from pm_lab.endpoints import check_measured, endpoint_table, patient_rows
 from pm_lab.errors import DataError, DesignError, PmLabWarning
 
-from .endpoints import check_measured, endpoint_table, patient_rows
 from .metrics import NAMES, Prediction, Setting, measure, quantile_groups
 from .predictions import read_prediction
 from .regression import CoxModel

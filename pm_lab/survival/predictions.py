@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pm_lab.endpoints import column, patient_rows
 from pm_lab.errors import DataError
 
 from .covariates import columns_of
-from .endpoints import column, patient_rows
 from .metrics import Prediction, Setting
 
 

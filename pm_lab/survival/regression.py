@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pm_lab.endpoints import check_measured, column, endpoint_table, patient_rows
 from pm_lab.errors import DataError
 
 from .covariates import Encoding, check_events_per_variable
-from .endpoints import check_measured, column, endpoint_table, patient_rows
 from .hazards import baseline_hazard, check_proportional_hazards
 
 if TYPE_CHECKING:

@@ -133,6 +133,13 @@ def test_covariate_measured_after_time_zero_is_refused_unless_entry_is_there(tab
     assert set(curves["group"]) == {"no", "yes"}
 
 
+def test_expression_measured_after_time_zero_is_refused_whole(bulk):
+    bulk.uns["endpoints"]["os"]["measured"] = {"expression": 2.0}
+    with pytest.raises(DesignError, match="'expression' was measured after time zero in 120 of 120"):
+        cox(bulk, ["age", bulk.var_names[0]], "os")
+    assert len(cox(bulk, ["age"], "os")) == 1
+
+
 def test_dates_of_measurement(table):
     table = table.assign(
         response=[1, 2, 1, 2],

@@ -1,4 +1,4 @@
-"""Endpoints, declared once in ``uns["endpoints"]``, and the checks that a time and an event must pass."""
+"""Endpoints, declared once in ``uns["endpoints"]`` and read here alone: the checks that each must pass."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ REQUIRED = ("time", "event", "unit")
 OPTIONAL = ("entry", "censored", "of_interest", "start", "measured")
 # Codings that mean one thing only. 1 and 2 do not: R's survival reads 2 as the event, many tables 1.
 PLAIN_CODINGS = {"0": False, "1": True, "False": False, "True": True}
+EXPRESSION = "expression"  # under "measured": all genes at once
 DAYS = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
@@ -53,6 +54,7 @@ def declare_endpoint(
     measured : when covariates were measured: {covariate: column with its date or its time since time zero in
         ``unit``, or one number}. A covariate measured after a patient's time zero (after ``entry``, where
         there is one) is refused by every analysis: only who lived long enough has a value (immortal time).
+        ``"expression"`` stands for all genes.
 
     Raises
     ------
@@ -116,9 +118,22 @@ def endpoint_table(cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> p
     >>> len(table), int(table["event"].sum()), table.attrs["unit"]
     (198, 51, 'days')
     """
+    _one_row_per_patient(patient_rows(cohort))
+    return endpoint_rows(cohort, endpoint)
+
+
+def endpoint_rows(cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> pd.DataFrame:
+    """As :func:`endpoint_table`, for analyses that take several rows (samples) of a patient.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> cohort = pm.datasets.load("gse7390")
+    >>> pm.endpoints.endpoint_rows(cohort, "dmfs").equals(pm.endpoints.endpoint_table(cohort, "dmfs"))
+    True
+    """
     obs = patient_rows(cohort)
     spec = specification(cohort, endpoint)
-    _one_row_per_patient(obs)
     table = pd.DataFrame({"time": _times(obs, spec["time"], "time")}, index=obs.index)
     table["cause"] = _causes(obs, spec)
     table.insert(1, "event", _is_event(table["cause"], spec))
@@ -131,6 +146,23 @@ def endpoint_table(cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> p
         "unit": str(spec["unit"]),
     }
     return table
+
+
+def endpoint_columns(cohort: AnnData | pd.DataFrame) -> dict[str, str]:
+    """Every column that belongs to a declared endpoint → that endpoint's name.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> pm.endpoints.endpoint_columns(pm.datasets.load("gse7390"))
+    {'dmfs_time': 'dmfs', 'dmfs_event': 'dmfs'}
+    """
+    return {
+        str(spec[part]): name
+        for name, spec in _declarations(cohort).get(keys.ENDPOINTS, {}).items()
+        for part in ("time", "event", "entry")
+        if spec.get(part) is not None
+    }
 
 
 def patient_rows(cohort: AnnData | pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +208,8 @@ def column(obs: pd.DataFrame, name: str, role: str) -> pd.Series:
     if missing.any():
         raise DataError(
             f"{name!r} ({role}) is missing for {int(missing.sum()):,} of {len(obs):,} patients "
-            f"({_first(obs.index[missing])}). Fill it in, or leave these patients out knowingly."
+            f"({_first(obs.index[missing])}). Fill it in, or leave these patients out knowingly: "
+            f"cohort[cohort.obs[{name!r}].notna()].copy()."
         )
     return obs[name]
 
@@ -224,7 +257,7 @@ def _causes(obs: pd.DataFrame, spec: dict) -> pd.Series:
                 f"nobody is coded {label!r} (censored) in {name!r}, so all {len(values):,} patients count as "
                 f"having an event. Levels: {shown}.",
                 PmLabWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return values.where(values != label, None)
     if not set(counts.index) <= set(PLAIN_CODINGS):
@@ -265,7 +298,7 @@ def _has_events(obs: pd.DataFrame, table: pd.DataFrame, spec: dict) -> None:
     if not table["event"].any():
         levels = as_text(obs[spec["event"]]).value_counts().to_dict()
         raise DataError(
-            f"none of {len(table):,} patients has an event: all are censored. Check the coding of "
+            f"none of {len(table):,} patients has an event: all patients are censored. Check the coding of "
             f"{spec['event']!r} ({levels}) or follow the patients for longer."
         )
     at_zero = table["event"] & (table["time"] == 0)
@@ -275,14 +308,29 @@ def _has_events(obs: pd.DataFrame, table: pd.DataFrame, spec: dict) -> None:
             f"({_first(table.index[at_zero])}): an event at diagnosis, or a missing date that was filled in. "
             "Nothing measured at time zero predicts it.",
             PmLabWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
 def check_measured(cohort, endpoint: str | Mapping, covariates: Iterable[str]) -> None:
-    """Refuse covariates that the endpoint declares as measured after time zero (or after entry)."""
+    """Refuse covariates that the endpoint declares as measured after time zero (or after entry).
+
+    Parameters
+    ----------
+    covariates : columns of obs and genes that an analysis is about to use.
+
+    Raises
+    ------
+    DesignError
+        One of them, or ``"expression"`` where a gene is among them, was measured too late in some patients.
+    DataError
+        Dates of measurement without the date of time zero, or missing ones.
+    """
     spec = specification(cohort, endpoint)
-    declared = {name: when for name, when in spec.get("measured", {}).items() if name in set(covariates)}
+    wanted = set(covariates)
+    if not isinstance(cohort, pd.DataFrame) and not wanted.isdisjoint(checks.bulk_of(cohort).var_names):
+        wanted.add(EXPRESSION)
+    declared = {name: when for name, when in spec.get("measured", {}).items() if name in wanted}
     obs = patient_rows(cohort)
     limit = obs[spec["entry"]] if "entry" in spec else pd.Series(0.0, obs.index)
     for name, when in declared.items():
