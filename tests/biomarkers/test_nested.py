@@ -59,7 +59,7 @@ def test_every_model_on_every_kind_of_outcome(shared, outcome, metric, least):
 
 
 def test_a_few_candidate_genes_that_say_little(shared):
-    """Penalties made for one training part may be too large for an inner one, where nothing enters at first."""
+    """Penalties of one training part may be too large for an inner one, where nothing enters at first."""
     genes = ["G10", "G11", "G12", "G13"]
     result = nested_cross_validate(shared, "os", genes=genes)
     assert result.scores["n_selected"].between(0, 4).all() and result.scores["n_selected"].max() > 1
