@@ -39,9 +39,11 @@ def martingale_residuals(outcome: Outcome) -> np.ndarray:
 
 
 def elastic_net_path(
-    X: np.ndarray, outcome: Outcome, alphas: np.ndarray, l1_ratio: float
+    X: np.ndarray, outcome: Outcome, alphas: np.ndarray, l1_ratio: float, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (features × penalties) and intercepts, for standardised features.
+
+    A logistic path ends early, its last coefficients repeated, once it holds ``most`` features.
 
     The objective is glmnet's: mean log likelihood − α (l1_ratio |β| + (1 − l1_ratio) β² / 2). Cox by
     scikit-survival, linear by scikit-learn, logistic by Newton steps on the features that can be active
@@ -50,7 +52,7 @@ def elastic_net_path(
     if outcome.kind == "survival":
         return _cox(X, outcome, alphas, l1_ratio), np.zeros(len(alphas))
     if outcome.kind == "binary":
-        return _logistic(X, outcome.values, alphas, l1_ratio)
+        return _logistic(X, outcome.values, alphas, l1_ratio, most)
     from sklearn.linear_model import enet_path
 
     centre = X.mean(axis=0)
@@ -91,7 +93,9 @@ def _cox(X: np.ndarray, outcome: Outcome, alphas: np.ndarray, l1_ratio: float) -
     )
 
 
-def _logistic(X: np.ndarray, y: np.ndarray, alphas, l1_ratio: float) -> tuple[np.ndarray, np.ndarray]:
+def _logistic(
+    X: np.ndarray, y: np.ndarray, alphas, l1_ratio: float, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     n, p = X.shape
     coefficients, intercept = np.zeros(p), np.log(y.mean() / (1 - y.mean()))
     found, intercepts = np.empty((p, len(alphas))), np.empty(len(alphas))
@@ -107,7 +111,9 @@ def _logistic(X: np.ndarray, y: np.ndarray, alphas, l1_ratio: float) -> tuple[np
             if not missed.any():
                 break
             active |= missed
-        found[:, place], intercepts[place] = coefficients, intercept
+        found[:, place:], intercepts[place:] = coefficients[:, None], intercept
+        if most is not None and (coefficients != 0).sum() >= most:
+            break
         previous = alpha
     return found, intercepts
 

@@ -51,7 +51,8 @@ def stability_selection(
         same) or "elastic_net" (order of entrance into the path: finds few that complement one another, and
         passes over a gene whose place another takes).
     max_fdr : the bound is at most this share of the selected genes.
-    n_select : genes taken in each half; by default chosen as said, from 5 to half of the candidates.
+    n_select : genes taken in each half; by default chosen as said, from 5 to half of the
+        candidates (along a path to a quarter of the patients in a half).
     n_pairs : pairs of halves; each half is fitted.
     adjust : columns of ``obs`` (batch, age) that are regressed out of each gene within each half.
     max_false : instead of ``max_fdr``: the bound is at most this number of genes.
@@ -127,14 +128,14 @@ def stability_selection(
 
 
 def _grid(n_select: int | None, n_genes: int, half: int, method: str) -> np.ndarray:
-    """Numbers of genes to take in a half. A path of n patients holds about n genes at most."""
+    """Numbers of genes to take in a half. Deep in a path genes enter as they like: n patients, n / 4 genes."""
     if n_select is not None:
         if not 0 < n_select < n_genes:
             raise DataError(
                 f"n_select={n_select} of {n_genes:,} genes: give a number between 1 and {n_genes - 1}."
             )
         return np.array([n_select])
-    most = n_genes // 2 if method == "univariate" else min(n_genes // 2, half // 2)
+    most = n_genes // 2 if method == "univariate" else min(n_genes // 2, half // 4)
     return np.unique(np.geomspace(min(5, max(1, most)), max(1, most), N_SIZES).astype(int))
 
 
@@ -261,8 +262,9 @@ def path_order(X: np.ndarray, outcome: Outcome, n: int, l1_ratio: float) -> np.n
     """
     alphas = penalties(X, outcome, l1_ratio, 40, 0.02)
     coefs = np.zeros((X.shape[1], 0))
-    for stop in (10, 20, 30, 40):
-        coefs, _ = elastic_net_path(X, outcome, alphas[:stop], l1_ratio)
+    stops = (40,) if outcome.kind == "binary" else (10, 20, 30, 40)  # a logistic path ends by itself
+    for stop in stops:
+        coefs, _ = elastic_net_path(X, outcome, alphas[:stop], l1_ratio, most=n)
         if (coefs != 0).any(axis=1).sum() >= n:
             break
     entered = np.flatnonzero((coefs != 0).any(axis=1))
