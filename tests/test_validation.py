@@ -99,7 +99,7 @@ def test_left_truncation_is_refused_and_mended(cohort):
 
 @pytest.mark.parametrize("measured", ["stage", "expression", "3"])  # the third is a gene
 def test_covariates_measured_after_time_zero_are_refused(cohort, measured):
-    from pm_lab.biomarkers import explain, nested_cross_validate, stability_selection
+    from pm_lab.biomarkers import explain, nested_cross_validate, stability_selection, subgroup_performance
 
     cohort.obs["when"] = np.where(np.arange(60) < 2, 1.0, 0.0)
     late = f"'{measured}' was measured after time zero in 2 of 60 patients"
@@ -112,7 +112,10 @@ def test_covariates_measured_after_time_zero_are_refused(cohort, measured):
         with pytest.raises(DesignError, match=late):
             refused()
     cohort.uns["endpoints"]["os"]["measured"] = {measured: 0.0}
-    assert len(nested_cross_validate(cohort, "os", ["clinical"], n_splits=2, clinical=["stage"]).scores) == 2
+    result = nested_cross_validate(cohort, "os", ["clinical"], n_splits=2, clinical=["stage"])
+    cohort.uns["endpoints"]["os"]["measured"] = {"stage": "when"}
+    with pytest.raises(DesignError, match="'stage' was measured after time zero"):
+        subgroup_performance(result, cohort, "stage")
 
 
 def test_bad_columns(cohort):

@@ -160,7 +160,7 @@ def log_rank(
     Raises
     ------
     DataError
-        As :func:`kaplan_meier`; one group only; an unknown weighting.
+        As :func:`kaplan_meier`; one group only; an unknown weighting; negative exponents.
 
     Examples
     --------
@@ -174,6 +174,8 @@ def log_rank(
         raise DataError(f"{groupby!r} has one group only ({groups.iloc[0]!r}); a test needs two.")
     if weighting is not None and weighting not in WEIGHTINGS:
         raise DataError(f"weighting={weighting!r} is not known: {list(WEIGHTINGS)} or None.")
+    if min(p, q) < 0:
+        raise DataError(f"p={p:g}, q={q:g}: the exponents of Fleming-Harrington are 0 or more.")
     statistic = _log_rank_statistic(table, groups, weighting, p, q)
     from scipy.stats import chi2
 

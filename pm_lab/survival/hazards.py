@@ -1,4 +1,4 @@
-"""Baseline hazard and the check of proportional hazards, both also under left truncation."""
+"""Baseline hazard, incidence among competing causes, and the check of proportional hazards."""
 
 from __future__ import annotations
 
@@ -24,6 +24,25 @@ def baseline_hazard(outcome: pd.DataFrame, log_hazard: np.ndarray) -> pd.Series:
     steps = [event[time == t].sum() / weight[(entry < t) & (time >= t)].sum() for t in times]
     hazard = pd.Series(np.cumsum(steps), times)
     return hazard.reindex(np.unique([0.0, *times, time.max()])).ffill().fillna(0.0)
+
+
+def incidence(
+    hazard: pd.Series, ratio: np.ndarray, other: pd.Series, other_ratio: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Share of patients like each one (row) who have the event by each time (column), others dying before.
+
+    Parameters
+    ----------
+    hazard, other : cumulative baseline hazards of the event and of all competing events, by time.
+    ratio, other_ratio : hazard ratios of each patient.
+
+    Source: Benichou and Gail, Biometrics 46:813 (1990).
+    """
+    steps = np.diff(hazard, prepend=0.0)
+    of_others = np.append(0.0, other)[np.searchsorted(other.index, hazard.index, side="left")]
+    free = np.exp(-np.outer(ratio, hazard - steps) - np.outer(other_ratio, of_others))  # until before each
+    reached = np.cumsum(free * -np.expm1(-np.outer(ratio, steps)), axis=1)
+    return reached[:, np.searchsorted(hazard.index, times, side="right") - 1]
 
 
 def check_proportional_hazards(

@@ -15,7 +15,9 @@ from pm_lab import validation
 from pm_lab.endpoints import check_measured, endpoint_table, patient_rows
 from pm_lab.errors import DataError, DesignError, PmLabWarning
 
-from .metrics import NAMES, Prediction, Setting, measure, quantile_groups
+from .covariates import columns_of
+from .hazards import baseline_hazard, incidence
+from .metrics import NAMES, FollowUp, Prediction, Setting, incidence_of_groups, measure, quantile_groups
 from .predictions import read_prediction
 from .regression import CoxModel
 
@@ -39,7 +41,8 @@ class RiskEvaluation:
     curves : model, ``metric`` (``auc`` or ``brier``), ``time``, ``estimate``, ``lower``, ``upper``,
         ``failed``.
     calibration : model, ``group`` (fifth of predicted risk, low to high), ``n``, ``predicted`` (mean risk by
-        the horizon), ``observed`` (by Kaplan-Meier), ``lower``, ``upper``.
+        the horizon), ``observed`` (by Kaplan-Meier, with competing events by Aalen-Johansen; missing where
+        under left truncation nobody was left at risk before others entered), ``lower``, ``upper``.
     net_benefit : model, ``threshold``, ``net_benefit``, ``lower``, ``upper``; also for "treat all" and
         "treat none".
     endpoint, unit, horizon, n, events, n_boot, level : of the evaluation.
@@ -86,9 +89,10 @@ def evaluate_risk(
           Brier score, calibration and net benefit are left out
         - survival probabilities: a DataFrame patients × times
     cohort : one row per patient; a Cohort's ``bulk``, or a table with the same columns as ``obs``.
-    endpoint : as for :func:`endpoint_table`; without left truncation. Competing events count as censored.
+    endpoint : as for :func:`endpoint_table`. Left truncation and competing events: see the notes below.
     horizon : the time, in the endpoint's unit, by which risks are predicted and up to which Uno's C, AUC and
-        Brier score look. By default the median follow-up (reverse Kaplan-Meier).
+        Brier score look. By default the median follow-up (reverse Kaplan-Meier; under left truncation the
+        median of all times).
     clinical : covariates of the reference "clinical only", as for :func:`cox`.
     train : other patients, from whom the references are then learnt. By default they are learnt by five-fold
         cross-validation within ``cohort``, so that none is judged on its own patients.
@@ -110,8 +114,8 @@ def evaluate_risk(
     Raises
     ------
     DataError
-        As :func:`endpoint_table`; fewer than two events; left truncation; patients without a score; a horizon
-        beyond the follow-up or before any event.
+        As :func:`endpoint_table`; fewer than two events; patients without a score; a horizon beyond the
+        follow-up or before any event.
     DesignError
         Scores in a column that was measured after time zero; patients who are in ``train`` too.
 
@@ -119,6 +123,19 @@ def evaluate_risk(
     -----
     PmLabWarning
         The model was fitted to these very patients; fewer than 20 events.
+
+    Notes
+    -----
+    Competing events: ``c_index``, ``c_index_uno``, ``auc``, ``auc_at_horizon`` and ``hazard_ratio_per_sd``
+    are cause-specific, a competing event counts as censored. Observed risks, ``observed_over_expected``, the
+    Brier score and the net benefit are about the share of patients who have the event in a world with the
+    other causes (Aalen-Johansen), and ask for predictions of that share, as those of the references are: they
+    combine Cox models of the event and of the competing events (of these without covariates where they are
+    too few). There is no ``calibration_slope``.
+
+    Left truncation: ``c_index`` compares pairs that were under observation together; it,
+    ``hazard_ratio_per_sd``, ``calibration_slope`` and the observed risks of the calibration count a patient
+    from after the entry on, and so are the references learnt. The other measures are left out.
 
     Examples
     --------
@@ -128,11 +145,13 @@ def evaluate_risk(
     >>> sorted(evaluation.scores["model"].unique())
     ['age', 'no information', 'size']
 
-    Source: C: Uno et al., Stat Med 30:1105 (2011), doi:10.1002/sim.4154, and Brier score: Graf et al., Stat
-    Med 18:2529 (1999), both by scikit-survival; net benefit: Vickers and Elkin, Med
-    Decis Making 26:565 (2006), doi:10.1177/0272989X06295361.
+    Source: C: Uno et al., Stat Med 30:1105 (2011), doi:10.1002/sim.4154, by scikit-survival; Brier score:
+    Graf et al., Stat Med 18:2529 (1999), with competing events Schoop et al., Biom J 53:88 (2011),
+    doi:10.1002/bimj.201000073; net benefit: Vickers and Elkin, Med Decis Making 26:565 (2006),
+    doi:10.1177/0272989X06295361.
     """
     outcome = _judged_patients(cohort, endpoint)
+    followed = FollowUp.of(outcome)
     models = model if isinstance(model, Mapping) else {_name_of(model): model}
     _check_models(models, cohort, endpoint, train)
     setting = _setting(outcome, horizon, thresholds)
@@ -147,7 +166,8 @@ def evaluate_risk(
         if one.survival is None
     ]
     predictions |= references
-    drawn = _resample(outcome, predictions, setting, n_boot, seed)
+    notes += _notes_on_causes(followed, models) + _notes_on_entries(followed)
+    drawn = _resample(followed, predictions, setting, n_boot, seed)
     tails = [(1 - level) / 2, (1 + level) / 2]
     return _collect(outcome, predictions, setting, drawn, tails, models, notes, level)
 
@@ -155,11 +175,6 @@ def evaluate_risk(
 def _judged_patients(cohort, endpoint) -> pd.DataFrame:
     outcome = endpoint_table(cohort, endpoint)
     events = int(outcome["event"].sum())
-    if "entry" in outcome:
-        raise DataError(
-            "scikit-survival's measures know no left truncation: here they would be wrong. Judge the model "
-            "on patients who are followed from time zero, or with cox on its score."
-        )
     if events < 2:
         raise DataError(f"{events} event in {len(outcome):,} patients: nothing can be judged.")
     if events < FEW_EVENTS:
@@ -192,7 +207,9 @@ def _setting(outcome: pd.DataFrame, horizon: float | None, thresholds: Sequence[
 def _median_follow_up(outcome: pd.DataFrame) -> float:
     from lifelines import KaplanMeierFitter
 
-    median = KaplanMeierFitter().fit(outcome["time"], ~outcome["event"]).median_survival_time_
+    if "entry" in outcome:
+        return float(outcome["time"].median())
+    median = KaplanMeierFitter().fit(outcome["time"], outcome["cause"].isna()).median_survival_time_
     return float(median if np.isfinite(median) else outcome["time"].median())
 
 
@@ -223,8 +240,6 @@ def _check_models(models: Mapping, cohort, endpoint, train) -> None:
 
 def _references(cohort, endpoint, outcome, setting: Setting, clinical, train, seed: int):
     """Predictions of the references by name, and notes on those left out."""
-    from lifelines import KaplanMeierFitter
-
     obs, notes = patient_rows(cohort), []
     if train is None:
         folds = [(outcome.iloc[a], _rows(cohort, a), _rows(cohort, b), b) for a, b in _folds(outcome, seed)]
@@ -232,9 +247,12 @@ def _references(cohort, endpoint, outcome, setting: Setting, clinical, train, se
         folds = [(endpoint_table(train, endpoint), train, cohort, np.arange(len(outcome)))]
     null = np.empty((len(outcome), len(setting.times)))
     for learnt, _, _, rows in folds:
-        fitter = KaplanMeierFitter().fit(learnt["time"], learnt["event"])
-        null[rows] = fitter.survival_function_at_times(setting.times).to_numpy()
-    references = {NO_INFORMATION: Prediction(np.zeros(len(outcome)), null)}
+        followed, everyone = FollowUp.of(learnt), np.ones((len(learnt), 1), bool)
+        null[rows] = [1 - incidence_of_groups(followed, everyone, time)[0] for time in setting.times]
+    known = null if np.isfinite(null).all() else None
+    references = {NO_INFORMATION: Prediction(np.zeros(len(outcome)), known)}
+    if known is None:
+        notes.append("no probabilities of 'no information': nobody was left at risk before others entered")
     wanted = {AGE: ["age"], CLINICAL: clinical}
     if "age" not in obs or not pd.api.types.is_numeric_dtype(obs["age"]):
         del wanted[AGE]
@@ -267,9 +285,7 @@ def _cox_reference(name, covariates, folds, endpoint, setting: Setting, n: int) 
         try:
             with warnings.catch_warnings():  # of the reference's design, which is not in question here
                 warnings.simplefilter("ignore", PmLabWarning)
-                fitted = CoxModel(covariates).fit_to_predict(learn, endpoint)
-            times = np.minimum(setting.times, fitted.baseline_.index[-1])
-            survival[rows] = fitted.predict_survival(judge, times)
+                survival[rows] = _survival_by_cox(covariates, learn, judge, endpoint, setting.times)
         except (DataError, DesignError) as error:
             raise type(error)(
                 f"the reference {name!r} could not be learnt: {error} A rare level may be missing from a "
@@ -279,21 +295,72 @@ def _cox_reference(name, covariates, folds, endpoint, setting: Setting, n: int) 
     return Prediction(1 - survival[:, setting.at_horizon], survival)
 
 
+def _survival_by_cox(covariates, learn, judge, endpoint, times: np.ndarray):
+    """Chance of no event of interest; with competing causes one minus the share who will have it."""
+    fitted = CoxModel(covariates).fit_to_predict(learn, endpoint)
+    times = np.minimum(times, fitted.baseline_.index[-1])
+    outcome = endpoint_table(learn, endpoint)
+    outcome["event"] = outcome["cause"].notna() & ~outcome["event"]
+    if not outcome["event"].any():
+        return fitted.predict_survival(judge, times)
+    try:
+        table = columns_of(learn, fitted.encoding_.names).join(outcome.add_prefix("_"))
+        spec = {part: f"_{part}" for part in outcome if part != "cause"} | {"unit": ""}
+        competing = CoxModel(covariates).fit_to_predict(table, spec)
+        other, other_ratio = competing.baseline_, np.exp(competing.predict(judge))
+    except (DataError, DesignError):  # too few of them: the same for everybody
+        other, other_ratio = baseline_hazard(outcome, np.zeros(len(outcome))), np.ones(len(judge))
+    return 1 - incidence(fitted.baseline_, np.exp(fitted.predict(judge)), other, other_ratio, times)
+
+
+def _notes_on_causes(followed: FollowUp, models: Mapping) -> list[str]:
+    if not followed.competing:
+        return []
+    n = int((followed.any_cause & ~followed.event).sum())
+    notes = [
+        f"{n:,} patients have a competing event: measures of ranking count it as censored (cause-specific), "
+        "observed risks are cumulative incidences; no calibration slope"
+    ]
+    return notes + [
+        f"{name}: a Cox model or scikit-survival estimator takes competing events for censored, so its "
+        "probabilities overstate the risk"
+        for name, one in models.items()
+        if isinstance(one, CoxModel) or hasattr(one, "feature_names_in_")
+    ]
+
+
+def _notes_on_entries(followed: FollowUp) -> list[str]:
+    if followed.entry is None:
+        return []
+    n, first = int((followed.entry > 0).sum()), followed.entry.min()
+    notes = [
+        f"{n:,} of {len(followed.entry):,} patients entered late (left truncation): Uno's C, AUC, Brier "
+        "score, observed over expected and net benefit are left out"
+    ]
+    if first > 0:
+        notes.append(
+            f"nobody was under observation before {first:g}: observed risks are those of patients without "
+            "event until then, predicted ones count from time zero"
+        )
+    return notes
+
+
 def _resample(
-    outcome, predictions: Mapping[str, Prediction], setting: Setting, n_boot: int, seed: int
+    followed: FollowUp, predictions: Mapping[str, Prediction], setting: Setting, n_boot: int, seed: int
 ) -> dict:
     """By model: the measures of all patients in row 0, then those of each resample."""
     from tqdm.auto import tqdm
 
     rng = np.random.default_rng(seed)
-    time, event = outcome["time"].to_numpy(), outcome["event"].to_numpy()
+    n = len(followed.time)
     groups = {name: quantile_groups(one, setting, N_GROUPS) for name, one in predictions.items()}
-    draws = [np.arange(len(time)), *(rng.integers(0, len(time), len(time)) for _ in range(n_boot))]
+    draws = [np.arange(n), *(rng.integers(0, n, n) for _ in range(n_boot))]
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
     drawn = {name: [] for name in predictions}
     for rows in tqdm(draws, desc="resamples", disable=quiet, leave=False):
+        drawn_patients = followed.take(rows)
         for name, one in predictions.items():
-            drawn[name].append(measure(time[rows], event[rows], one.take(rows), groups[name][rows], setting))
+            drawn[name].append(measure(drawn_patients, one.take(rows), groups[name][rows], setting))
     return drawn
 
 
@@ -348,7 +415,7 @@ def _intervals(values: list[np.ndarray], tails: list[float]) -> pd.DataFrame:
 
 def _benefit(name: str, values: list[np.ndarray], tails, setting: Setting) -> pd.DataFrame:
     table = _intervals(values, tails).rename(columns={"estimate": "net_benefit"}).drop(columns="failed")
-    return table.assign(threshold=setting.thresholds, model=name)
+    return table.assign(threshold=setting.thresholds, model=name).dropna(subset="net_benefit")
 
 
 def _differences(drawn: dict, models: list[str], tails: list[float]) -> pd.DataFrame:

@@ -36,16 +36,23 @@ def test_freireich_remission_times(leukemia):
 
 
 def test_log_rank_of_freireich(leukemia):
-    """Chi-squared 16.79 (log-rank) and 13.46 (Gehan-Wilcoxon), as published for these data."""
+    """Chi-squared 16.79 and, weighted, 13.46, 15.12 and 14.08, as published for these data.
+
+    Kleinbaum and Klein, Survival Analysis, a self-learning text, chapter 2; of Fleming-Harrington with p = 1
+    and q = 0 R's survdiff(rho = 1) prints 14.5.
+    """
     test = log_rank(leukemia, "remission", "arm").iloc[0]
     assert test["statistic"] == pytest.approx(16.793, abs=1e-3)
     assert test["degrees_of_freedom"] == 1 and test["pvalue"] == pytest.approx(4.17e-5, rel=1e-2)
-    assert log_rank(leukemia, "remission", "arm", "wilcoxon")["statistic"].iloc[0] == pytest.approx(
-        13.458, abs=1e-3
-    )
+    for weighting, statistic in {"wilcoxon": 13.458, "tarone-ware": 15.124, "peto": 14.084}.items():
+        weighted = log_rank(leukemia, "remission", "arm", weighting).iloc[0]
+        assert weighted["statistic"] == pytest.approx(statistic, abs=1e-3)
+        assert weighted["test"] == f"{weighting} weighted log-rank"
     late = log_rank(leukemia, "remission", "arm", "fleming-harrington", p=0, q=1)["statistic"].iloc[0]
     early = log_rank(leukemia, "remission", "arm", "fleming-harrington", p=1, q=0)["statistic"].iloc[0]
     assert early == pytest.approx(14.457, abs=1e-3) and late != early
+    with pytest.raises(DataError, match="the exponents of Fleming-Harrington are 0 or more"):
+        log_rank(leukemia, "remission", "arm", "fleming-harrington", p=-1)
     with pytest.raises(DataError, match="'gehan' is not known"):
         log_rank(leukemia, "remission", "arm", "gehan")
     with pytest.raises(DataError, match="one group only"):
@@ -71,6 +78,23 @@ def test_medians_and_restricted_means_of_freireich(leukemia):
     with pytest.raises(DataError, match="'6-MP' was followed up to 35 only"):
         survival_summary(leukemia, "remission", groupby="arm", horizon=40)
     assert survival_summary(leukemia, "remission", groupby="arm").attrs["horizon"] == 23
+
+
+def test_restricted_means_of_lung_cancer_equal_those_of_r():
+    """R's survfit(Surv(time, status) ~ sex, lung): men 326.0841, se 22.91156, up to their last day, 1022."""
+    from lifelines.datasets import load_lung
+
+    lung, spec = load_lung(), {"time": "time", "event": "status", "unit": "days"}
+    men = survival_summary(lung[lung["sex"] == 1], spec).iloc[0]
+    assert men["rmst"] == pytest.approx(326.0841, abs=1e-4)
+    assert (men["rmst_upper"] - men["rmst"]) / 1.959964 == pytest.approx(22.91156, abs=1e-4)
+    both = survival_summary(lung, spec, groupby="sex", horizon=900).set_index("group")
+    women, men = both.loc["2"], both.loc["1"]
+    errors = [(row["rmst_upper"] - row["rmst"]) / 1.959964 for row in (men, women)]
+    assert women["rmst_difference"] == pytest.approx(women["rmst"] - men["rmst"])
+    reach = 1.959964 * np.hypot(*errors)
+    assert women["difference_lower"] == pytest.approx(women["rmst_difference"] - reach)
+    assert women["difference_lower"] > 0 and women["difference_pvalue"] < 0.01
 
 
 def test_left_truncated_estimate_by_hand(late):

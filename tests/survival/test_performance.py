@@ -178,9 +178,6 @@ def test_settings_that_cannot_be(drawn):
         evaluate_risk("x", drawn, "os", horizon=99)
     with pytest.raises(DataError, match="thresholds are risks between 0 and 1"):
         evaluate_risk("x", drawn, "os", thresholds=[20])
-    spec = drawn.attrs["endpoints"]["os"] | {"entry": "start"}
-    with pytest.raises(DataError, match="no left truncation"):
-        evaluate_risk("x", drawn.assign(start=0.0), spec)
     few = drawn.iloc[:30].assign(event=np.arange(30) < 6)
     with pytest.warns(PmLabWarning, match="6 events only"):
         evaluate_risk("x", few, "os", horizon=5, n_boot=2)
