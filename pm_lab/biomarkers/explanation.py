@@ -53,8 +53,8 @@ class Explanation:
         """How to read groups of correlated features, with their number."""
         several = int((self.importance["n_features"] > 1).sum())
         return (
-            f"{several} of the {len(self.importance)} groups hold several features that go together "
-            f"(|r| about {self.record['correlation']:g} or more): which of these matters cannot be told"
+            f"Groups of several features that go together (|r| of about {self.record['correlation']:g} or "
+            f"more): {several} of {len(self.importance)}. Which of their members matters cannot be told."
         )
 
     def patient_by_group(self) -> pd.Series:
