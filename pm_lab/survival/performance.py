@@ -379,6 +379,9 @@ def _collect(outcome, predictions, setting, drawn, tails, models, notes, level) 
         groups = _intervals([m.observed for m in measured], tails).drop(columns="failed")
         groups = groups.rename(columns={"estimate": "observed"})
         calibration.append(groups.assign(**measured[0].groups, model=name).query("n > 0"))
+        unknown = int(calibration[-1]["observed"].isna().sum())
+        if unknown:
+            notes.append(f"{name}: {unknown} groups whose risk set emptied early have no observed risk")
         if name != NO_INFORMATION:
             benefit.append(_benefit(name, [m.net_benefit for m in measured], tails, setting))
     everyone = next(iter(drawn.values()))
@@ -406,7 +409,7 @@ def _intervals(values: list[np.ndarray], tails: list[float]) -> pd.DataFrame:
     estimate, draws = values[0], values[1:]
     lower = np.full(len(estimate), np.nan)
     upper = lower.copy()
-    known = np.isfinite(draws).any(axis=0)
+    known = np.isfinite(draws).any(axis=0) & np.isfinite(estimate)
     if known.any():
         lower[known], upper[known] = np.nanquantile(draws[:, known], tails, axis=0)
     failed = (~np.isfinite(draws)).sum(axis=0)

@@ -19,6 +19,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3
 DASHES = ["-", "--", "-.", ":"]
 GREY = "#888888"
 MOST_ROWS = 60
+FEW_AT_RISK = 10  # below that one patient's event is a cliff in the curve
 
 
 def plot_kaplan_meier(curves: pd.DataFrame, test: pd.DataFrame | None = None) -> Figure:
@@ -32,7 +33,8 @@ def plot_kaplan_meier(curves: pd.DataFrame, test: pd.DataFrame | None = None) ->
     Returns
     -------
     matplotlib.figure.Figure
-        Ticks on the curves are censored patients. ``get_label()`` says it in words.
+        Ticks on the curves are censored patients. A curve is pale and has no band where fewer than ten
+        patients are left. ``get_label()`` says it in words.
 
     Raises
     ------
@@ -55,25 +57,32 @@ def plot_kaplan_meier(curves: pd.DataFrame, test: pd.DataFrame | None = None) ->
     for i, name in enumerate(groups):
         part, colour = curves[curves["group"] == name], COLOURS[i % len(COLOURS)]
         label = f"{name} ({part['events'].sum():,} events in {_size(part):,})"
-        style = DASHES[i % len(DASHES)]
-        ax.step(part["time"], part["survival"], where="post", color=colour, linestyle=style, label=label)
-        ax.fill_between(
-            part["time"], part["lower"], part["upper"], step="post", color=colour, alpha=0.15, lw=0
-        )
-        gone = part[part["censored"] > 0]
-        ax.plot(gone["time"], gone["survival"], "|", color=colour, markersize=6)
+        _curve(ax, part, colour, DASHES[i % len(DASHES)], label)
     level = curves.attrs.get("level", 0.95)
     title = f"{curves.attrs.get('endpoint', 'survival')}, bands {level:.0%}"
     if test is not None:
         title += f"; {test['test'].iloc[0]} p = {test['pvalue'].iloc[0]:.2g}"
     ax.set(ylim=(0, 1.02), xlim=(0, None), ylabel="share without event", title=title)
     ax.tick_params(labelbottom=True)
-    ax.set_xlabel(f"time, {curves.attrs.get('unit', '')}")
+    ax.set_xlabel(f"time, {curves.attrs.get('unit', '')} (pale: fewer than {FEW_AT_RISK} at risk)")
     ax.legend(frameon=False, loc="best", title=curves.attrs.get("groupby") or None)
     _numbers_at_risk(numbers, curves, groups, ax.get_xticks())
     last = "; ".join(f"{name} {curves[curves['group'] == name]['survival'].iloc[-1]:.2f}" for name in groups)
     figure.set_label(f"Kaplan-Meier curves of {len(groups)} groups. At the end of follow-up: {last}.")
     return figure
+
+
+def _curve(ax, part: pd.DataFrame, colour: str, style: str, label: str) -> None:
+    """One group: with its band while enough patients are left, pale afterwards."""
+    enough = np.flatnonzero(part["at_risk"] >= FEW_AT_RISK)
+    end = enough[-1] + 1 if len(enough) else 1
+    sure, rest = part.iloc[:end], part.iloc[end - 1 :]
+    ax.step(sure["time"], sure["survival"], where="post", color=colour, linestyle=style, label=label)
+    ax.fill_between(sure["time"], sure["lower"], sure["upper"], step="post", color=colour, alpha=0.15, lw=0)
+    ax.step(rest["time"], rest["survival"], where="post", color=colour, linestyle=style, alpha=0.3, lw=1)
+    for piece, alpha in ((sure, 1), (rest.iloc[1:], 0.3)):
+        gone = piece[piece["censored"] > 0]
+        ax.plot(gone["time"], gone["survival"], "|", color=colour, markersize=6, alpha=alpha)
 
 
 def _size(part: pd.DataFrame) -> int:

@@ -119,9 +119,11 @@ def test_a_group_that_empties_before_others_enter_has_no_observed_risk(entered):
     early = pd.DataFrame({"x": 9.0, "time": 0.5, "event": True, "entry": 0.0}, index=["first"])
     table = pd.concat([early, entered.query("entry > 1").head(199)])
     risk = pd.DataFrame(np.exp(-np.outer(np.exp(table["x"]), TIMES / 10)), table.index, TIMES)
-    calibration = evaluate_risk(risk, table, ENTERED, horizon=9, n_boot=2).calibration
-    observed = calibration.query("model == 'model'").set_index("group")["observed"]
-    assert np.isnan(observed[4]) and observed.notna().any()
+    evaluation = evaluate_risk(risk, table, ENTERED, horizon=9, n_boot=2)
+    calibration = evaluation.calibration.query("model == 'model'").set_index("group")
+    observed = calibration["observed"]
+    assert np.isnan(observed[4]) and np.isnan(calibration.loc[4, "upper"]) and observed.notna().any()
+    assert any(f"model: {observed.isna().sum()} groups" in note for note in evaluation.notes)
     for group, part in table.groupby(pd.qcut(table["x"], 5, labels=False)):
         if np.isnan(observed[group]):
             with pytest.raises(DataError, match="nobody was left at risk"):
