@@ -126,6 +126,7 @@ def _newton(
     X, y, alpha: float, l1_ratio: float, coefficients: np.ndarray, columns, intercept: float
 ) -> float:
     """Newton steps on the features given; writes their coefficients and returns the intercept."""
+    from sklearn import config_context
     from sklearn.linear_model import enet_path
 
     for _ in range(MOST_NEWTON_STEPS):
@@ -138,7 +139,8 @@ def _newton(
         centre, mean = weight @ X / total, weight @ working / total
         if len(columns):
             root = np.sqrt(weight)
-            with warnings.catch_warnings():
+            # Checking the input takes longer than the step itself.
+            with warnings.catch_warnings(), config_context(skip_parameter_validation=True):
                 warnings.simplefilter("ignore")
                 step = enet_path(
                     np.asfortranarray((X - centre) * root[:, None]),
@@ -147,6 +149,7 @@ def _newton(
                     alphas=[alpha],
                     coef_init=before.copy(),
                     tol=TOLERANCE,
+                    check_input=False,
                 )[1][:, 0]
             coefficients[columns] = step
         intercept = mean - centre @ coefficients[columns]
