@@ -59,7 +59,7 @@ class ModelCard:
     """A model card: ``items`` by key, shown in the order of TRIPOD+AI. In a notebook it shows itself."""
 
     title: str
-    items: dict = field(default_factory=dict)
+    items: dict = field(default_factory=dict, repr=False)
 
     @property
     def missing(self) -> list[str]:

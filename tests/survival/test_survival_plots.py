@@ -20,7 +20,11 @@ def test_kaplan_meier_shows_numbers_at_risk(leukemia):
         "6-MP (9 events in 21)",
         "placebo (21 events in 21)",
     ]
-    assert ax.get_xlabel() == "time, weeks" and "log-rank p = 4.2e-05" in ax.get_title()
+    assert ax.get_xlabel() == "time, weeks (pale: fewer than 10 at risk)"
+    assert "log-rank p = 4.2e-05" in ax.get_title()
+    bands = [band.get_paths()[0].vertices[:, 0].max() for band in ax.collections]
+    for arm, end in zip(["6-MP", "placebo"], bands, strict=True):
+        assert (leukemia.loc[leukemia["arm"] == arm, "weeks"] >= end).sum() >= 10
     shown = {text.get_position(): text.get_text() for text in numbers.texts}
     weeks = sorted({x for x, _ in shown})
     for i, arm in enumerate(["6-MP", "placebo"]):
