@@ -128,7 +128,7 @@ def stability_selection(
 
 
 def _grid(n_select: int | None, n_genes: int, half: int, method: str) -> np.ndarray:
-    """Numbers of genes to take in a half. A path of n patients orders n / 4 genes with any sense, not more."""
+    """Numbers of genes to take in a half: along a path of n patients not more than n / 4 genes."""
     if n_select is not None:
         if not 0 < n_select < n_genes:
             raise DataError(
