@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        *("biomarkers", "bulk", "checks", "datasets", "design", "doctor", "endpoints"),
+        *("biomarkers", "bulk", "checks", "datasets", "design", "doctor", "drug_response", "endpoints"),
         *("enrichment", "errors", "gene_sets", "keys", "model_card", "singlecell", "survival", "validation"),
     ],
 )

@@ -1,0 +1,23 @@
+"""Drug response of cell lines: screens, dose–response curves, and splits that leak nothing."""
+
+import lazy_loader
+
+# No function has the name of its file: importing such a file would put the module in the function's place.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "contract": ["check_screen", "screen_of"],
+        "curves": ["fit_curves", "viability_at"],
+        "plots": ["plot_curves", "plot_measured", "plot_responses"],
+        "screen": [
+            "drop_unusable_drugs",
+            "drug_table",
+            "measured",
+            "modality",
+            "screen_overview",
+            "take_drugs",
+        ],
+        "splits": ["Fold", "compounds", "fold_overview", "folds", "load_folds", "save_folds"],
+        "tables": ["make_screen", "read_gdsc_release"],
+    },
+)
