@@ -27,3 +27,4 @@ RESPONSE_ONLY = "response_only"  # uns of a drug screen: lines without expressio
 RECORD = "pm_lab"  # uns: the parameters and counts of each step, by function name
 
 UNASSIGNED = "unassigned"
+UNKNOWN = "unknown"  # tissue of a cell line

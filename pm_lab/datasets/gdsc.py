@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import anndata
     import pandas as pd
 
-UNKNOWN = "unknown"
 UNCLASSIFIED = "UNABLE TO CLASSIFY"
 
 
@@ -110,7 +109,9 @@ def _annotation(path: Path, lines: pd.Index) -> pd.DataFrame:
     table = table.dropna(subset="depMapID").set_index("depMapID").rename(columns=columns)
     obs = table.reindex(lines)
     obs["name"] = obs["name"].fillna("")
-    obs[[keys.TISSUE, "site"]] = obs[[keys.TISSUE, "site"]].fillna(UNKNOWN).replace(UNCLASSIFIED, UNKNOWN)
+    obs[[keys.TISSUE, "site"]] = (
+        obs[[keys.TISSUE, "site"]].fillna(keys.UNKNOWN).replace(UNCLASSIFIED, keys.UNKNOWN)
+    )
     obs.index = pd.Index(lines, dtype=object)
     return obs
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 DRUG_COLUMNS = ("cid", "smiles", "targets", "pathway")
-UNKNOWN = "unknown"
 
 
 def drug_table(screen) -> pd.DataFrame:

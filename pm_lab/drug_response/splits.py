@@ -16,7 +16,7 @@ import pandas as pd
 
 from pm_lab import checks, keys
 from pm_lab.drug_response.contract import check_screen, first, screen_of
-from pm_lab.drug_response.screen import UNKNOWN, drug_table, take_drugs
+from pm_lab.drug_response.screen import drug_table, take_drugs
 from pm_lab.errors import DataError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Fold:
         allowed = np.full(len(rest["response"]), training)
         if self.split == "LTO":
             tissue = rest["obs"][keys.TISSUE].astype(str)
-            allowed &= tissue.isin(set(found.obs[keys.TISSUE].astype(str)) - {UNKNOWN}).to_numpy()
+            allowed &= tissue.isin(set(found.obs[keys.TISSUE].astype(str)) - {keys.UNKNOWN}).to_numpy()
         if not allowed.any():
             del found.uns[keys.RESPONSE_ONLY]
             return
@@ -181,12 +181,12 @@ def _groups(screen: AnnData, split: str, known: np.ndarray) -> np.ndarray:
 
 def _tissue(screen: AnnData) -> np.ndarray:
     tissue = checks.obs_column(screen, keys.TISSUE).astype(str).to_numpy()
-    n_unknown = int((tissue == UNKNOWN).sum())
+    n_unknown = int((tissue == keys.UNKNOWN).sum())
     if n_unknown:
         raise DataError(
-            f"{n_unknown:,} of {len(tissue):,} lines have the tissue {UNKNOWN!r}: they may be of a tissue "
+            f"{n_unknown:,} of {len(tissue):,} lines have the tissue {keys.UNKNOWN!r}: they may be of a tissue "
             "that is left out. Name their tissues, or leave them out: "
-            f"screen = screen[screen.obs['{keys.TISSUE}'] != '{UNKNOWN}'].copy()."
+            f"screen = screen[screen.obs['{keys.TISSUE}'] != '{keys.UNKNOWN}'].copy()."
         )
     return tissue
 

@@ -19,7 +19,6 @@ from pm_lab.errors import DataError, PmLabWarning
 if TYPE_CHECKING:
     from anndata import AnnData
 
-UNKNOWN = "unknown"
 RAW = ("dose", "viability")
 OF_A_DRUG = ("drug_id", "cid", "smiles", "targets", "pathway")
 # Column of a release → our name. The first two and a measure must be there; older releases lack some others.
@@ -94,7 +93,7 @@ def read_gdsc_release(path: str | Path, line_id: str = "CELL_LINE_NAME") -> pd.D
     found["drug"] = found["drug"].where(ids_of_name == 1, several).str.replace("/", "-")
     if keys.TISSUE in found:
         unclassified = found[keys.TISSUE].isna() | found[keys.TISSUE].isin(["UNCLASSIFIED", ""])
-        found[keys.TISSUE] = found[keys.TISSUE].mask(unclassified, UNKNOWN)
+        found[keys.TISSUE] = found[keys.TISSUE].mask(unclassified, keys.UNKNOWN)
     return found
 
 
@@ -264,7 +263,7 @@ def _tissues(lines: pd.Index, tissue, responses: pd.DataFrame) -> pd.DataFrame:
     known = pd.Series({} if tissue is None else dict(tissue), dtype=object)
     known.index = known.index.astype(str)
     values = known.reindex(lines).astype(object)
-    values = values.where(values.notna(), UNKNOWN).astype(str)
+    values = values.where(values.notna(), keys.UNKNOWN).astype(str)
     return pd.DataFrame({keys.TISSUE: pd.Categorical(values)}, index=pd.Index(lines, dtype=object))
 
 
