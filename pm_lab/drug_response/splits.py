@@ -184,8 +184,8 @@ def _tissue(screen: AnnData) -> np.ndarray:
     n_unknown = int((tissue == keys.UNKNOWN).sum())
     if n_unknown:
         raise DataError(
-            f"{n_unknown:,} of {len(tissue):,} lines have the tissue {keys.UNKNOWN!r}: they may be of a tissue "
-            "that is left out. Name their tissues, or leave them out: "
+            f"{n_unknown:,} of {len(tissue):,} lines have the tissue {keys.UNKNOWN!r}: they may be of a "
+            "tissue that is left out. Name their tissues, or leave them out: "
             f"screen = screen[screen.obs['{keys.TISSUE}'] != '{keys.UNKNOWN}'].copy()."
         )
     return tissue
