@@ -123,6 +123,7 @@ def explain(
     >>> bool(abs(found.baseline + found.patient["contribution"].sum() - found.prediction) < 1e-6)
     True
     """
+    from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
 
     adata = checks.bulk_of(cohort)
@@ -139,7 +140,8 @@ def explain(
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
     folds = splits(target, patients, n_splits, seed=seed)
     for split in tqdm(folds, desc="folds", leave=False, disable=quiet):
-        fitted = fit_one(model, values, features.batch, target, patients, split, {}, settings)
+        with threadpool_limits(1):  # as in nested cross-validation, so that the numbers are the same
+            fitted = fit_one(model, values, features.batch, target, patients, split, {}, settings)
         train, test = (_prepared(fitted, values, features.batch, part) for part in (split.train, split.test))
         kept = np.arange(len(names)) if fitted.preparation.kept is None else fitted.preparation.kept
         rows.append(_importance(fitted, test, target.take(split.test), groups[kept], n_shuffles, rng))

@@ -204,11 +204,13 @@ def run_folds(
     quiet: bool = False,
 ) -> NestedResult:
     """The loop itself, on features that were read before; ``quiet`` where another bar shows the progress."""
+    from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
 
     quiet = quiet or os.environ.get("PM_LAB_PROGRESS") == "0"
     rows, tables, taken = [], [], {}
-    with tqdm(total=len(folds) * len(models), desc="folds", leave=False, disable=quiet) as progress:
+    bar = tqdm(total=len(folds) * len(models), desc="folds", leave=False, disable=quiet)
+    with threadpool_limits(1), bar as progress:  # products of one fold are small: threads only wait
         for model in models:
             values, names = values_of(features, model)
             for split in folds:

@@ -141,16 +141,18 @@ def _grid(n_select: int | None, n_genes: int, half: int, method: str) -> np.ndar
 
 def _times_taken(values, design, outcome: Outcome, halves, grid, method: str, l1_ratio: float) -> np.ndarray:
     """In how many halves each gene was among the first (numbers of the grid × genes)."""
+    from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
 
     counts = np.zeros((len(grid), values.shape[1]), int)
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
-    for pair in tqdm(halves, desc="pairs of halves", leave=False, disable=quiet):
-        for half in pair:
-            X = _standardised(values[half], design[half])
-            first = _first_genes(X, outcome.take(half), int(grid[-1]), method, l1_ratio)
-            for place, size in enumerate(grid):
-                counts[place, first[:size]] += 1
+    with threadpool_limits(1):  # products of a half are small: threads only wait
+        for pair in tqdm(halves, desc="pairs of halves", leave=False, disable=quiet):
+            for half in pair:
+                X = _standardised(values[half], design[half])
+                first = _first_genes(X, outcome.take(half), int(grid[-1]), method, l1_ratio)
+                for place, size in enumerate(grid):
+                    counts[place, first[:size]] += 1
     return counts
 
 
@@ -244,7 +246,9 @@ def _halves(outcome: Outcome, patients: np.ndarray, n_pairs: int, seed: int) -> 
 
 
 def _standardised(values: np.ndarray, design: np.ndarray) -> np.ndarray:
-    residuals = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    basis, size, _ = np.linalg.svd(design, full_matrices=False)  # of the few columns, not of the genes
+    basis = basis[:, size > 1e-10 * size[0]]
+    residuals = values - basis @ (basis.T @ values)
     sds = residuals.std(axis=0)
     return residuals / np.where(sds < 1e-9, np.inf, sds)
 
