@@ -217,23 +217,25 @@ def plot_stability(table: pd.DataFrame, n: int = 30) -> Figure:
     if np.isfinite(table.attrs["threshold"]):
         ax.axvline(table.attrs["threshold"], color=GREY, linewidth=1, linestyle="--", label="threshold")
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=8)
-    words = _selected_in_words(table)
+    words = _selected_in_words(table, len(shown))
     ax.set_title("\n".join(words), fontsize=10, loc="left")
     figure.set_label(f"{'; '.join(words)}. First: {', '.join(names[:5])}.")
     return figure
 
 
-def _selected_in_words(table: pd.DataFrame) -> tuple[str, str]:
-    attrs = table.attrs
-    found = f"{int(table['selected'].sum()):,} of {attrs['n_candidates']:,} genes selected"
+def _selected_in_words(table: pd.DataFrame, n_shown: int) -> tuple[str, str]:
+    attrs, n = table.attrs, int(table["selected"].sum())
+    found = f"{n:,} of {attrs['n_candidates']:,} genes selected"
+    found += f" ({n_shown} shown)" if n > n_shown else ""
     if not np.isfinite(attrs["threshold"]):
         return found, "no threshold keeps the bound that was asked for"
     bound, without = (
         f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
         for value in (attrs["bound"], attrs["bound_without_assumption"])
     )
+    share = "all" if attrs["threshold"] == 1 else f"at least {attrs['threshold']:.0%} of"
     return (
-        f"{found}: taken in at least {attrs['threshold']:.0%} of {2 * attrs['n_pairs']} halves",
+        f"{found}: taken in {share} {2 * attrs['n_pairs']} halves",
         f"at most {bound} false ones expected ({without} if shares are not unimodal)",
     )
 

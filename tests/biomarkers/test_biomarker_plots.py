@@ -132,6 +132,10 @@ def test_stability_shows_direction_threshold_and_bound(larger):
     legend = {text.get_text() for text in figure.legends[0].get_texts()}
     assert {"higher with the outcome, selected", "lower with the outcome, selected", "threshold"} <= legend
     assert_nothing_is_cut(figure)
+    one = biomarkers.plot_stability(table, n=1).axes[0].get_title("left")
+    assert "of 30 genes selected (1 shown): taken in" in one and "of 20 halves" in one.replace(
+        "all 20", "of 20"
+    )
     none = table.assign(selected=False)
     none.attrs = table.attrs | {"threshold": np.nan}
     title = biomarkers.plot_stability(none).axes[0].get_title("left")
