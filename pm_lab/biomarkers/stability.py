@@ -77,8 +77,8 @@ def stability_selection(
     Notes
     -----
     The theory holds for numbers fixed beforehand; here they are chosen with the data. In 300 cohorts of noise
-    (60 patients, 300 genes) a gene was selected in 3 % of them at ``max_fdr=.1`` and in 8 % at .2; in 4 % and
-    5 % with genes in correlated blocks (``benchmarks/recovery_biomarkers.py``).
+    (60 patients, 300 genes) a gene was selected in 2 % of them at ``max_fdr=.1``, and in 1 % with genes in
+    correlated blocks (``benchmarks/recovery_biomarkers.py``).
 
     References
     ----------
