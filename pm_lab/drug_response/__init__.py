@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "take_drugs",
         ],
         "splits": ["Fold", "compounds", "fold_overview", "folds", "load_folds", "save_folds"],
+        "structures": ["fingerprints"],
         "tables": ["make_screen", "read_gdsc_release"],
     },
 )
