@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 PROMISED = ["00_welcome", "01_single_cell", "02_bulk_expression", "03_pathway_enrichment"]
+PROMISED += ["04_biomarker_discovery"]
 PROMISED += ["case_studies/colorectal_metastasis", "case_studies/interferon_kang2018"]
 PROMISED += ["case_studies/breast_cancer_prognosis"]
 
