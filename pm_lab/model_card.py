@@ -14,6 +14,10 @@ from pm_lab.errors import DataError
 NOT_PROVIDED = "not provided"
 NOTICE = "Research software, not a medical device: not for decisions about patients."
 
+TITLE = 'style="text-align: left; vertical-align: top; width: 30%" scope="row"'
+CELL = 'style="text-align: left; vertical-align: top"'  # JupyterLab sets cells to the right
+FOLDED = 12  # rows from which a table is folded
+
 # Section → items: key, what it is called. The items follow TRIPOD+AI: background, data, participants,
 # outcome, predictors, sample size, missing data, methods, fairness, performance, the model in full, limits.
 SECTIONS = {
@@ -77,13 +81,13 @@ class ModelCard:
 
     def to_html(self) -> str:
         """The card as an HTML fragment; all text is escaped."""
-        parts = [f"<h1>{html.escape(self.title)}</h1>", f"<p><em>{NOTICE}</em></p>"]
+        parts = [f"<h2>{html.escape(self.title)}</h2>", f"<p><em>{NOTICE}</em></p>"]
         for section, items in SECTIONS.items():
-            parts.append(f"<h2>{section}</h2><dl>")
-            parts += [
-                f"<dt>{title}</dt><dd>{_html(self.items.get(key))}</dd>" for key, title in items.items()
+            rows = [
+                f"<tr><th {TITLE}>{title}</th><td {CELL}>{_html(self.items.get(key))}</td></tr>"
+                for key, title in items.items()
             ]
-            parts.append("</dl>")
+            parts += [f"<h3>{section}</h3>", f'<table style="width: 100%">{"".join(rows)}</table>']
         return "\n".join(parts)
 
     def _repr_html_(self) -> str:
@@ -99,7 +103,8 @@ class ModelCard:
             title = html.escape(self.title)
             text = (
                 '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-                f"<title>{title}</title></head>\n"
+                f"<title>{title}</title>"
+                "<style>body { font-family: sans-serif; max-width: 60em; margin: 2em auto }</style></head>\n"
                 f"<body>\n{self.to_html()}\n</body></html>\n"
             )
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -192,7 +197,11 @@ def _html(value) -> str:
     if _is_empty(value):
         return f"<em>{NOT_PROVIDED}</em>"
     if isinstance(value, (pd.DataFrame, pd.Series)):
-        return _rounded(value).to_html(index=False, border=0, float_format=lambda x: f"{x:.3g}", escape=True)
+        table = _rounded(value)
+        text = table.to_html(index=False, border=0, float_format=lambda x: f"{x:.3g}", escape=True)
+        if len(table) <= FOLDED:
+            return text
+        return f"<details><summary>{len(table):,} rows</summary>{text}</details>"
     if isinstance(value, (dict, list, tuple)):
         texts = (
             [f"{k}: {_cell(v)}" for k, v in value.items()] if isinstance(value, dict) else map(_cell, value)

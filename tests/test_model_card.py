@@ -38,7 +38,7 @@ def test_tables_numbers_and_versions(card):
 
 def test_text_is_escaped_in_html(card):
     page = card._repr_html_()
-    assert "<script>" not in page and "&lt;script&gt;" in page and "<h1>Panel &lt;b&gt;" in page
+    assert "<script>" not in page and "&lt;script&gt;" in page and "<h2>Panel &lt;b&gt;" in page
 
 
 def test_empty_values_are_not_provided():
@@ -59,3 +59,10 @@ def test_saved_as_markdown_and_html(card, tmp_path):
 def test_unknown_items_are_refused():
     with pytest.raises(DataError, match="no item auc; there are purpose"):
         pm.model_card.model_card("x", auc=0.9)
+
+
+def test_long_tables_are_folded_in_html_and_whole():
+    table = pd.DataFrame({"gene": [f"G{i:02d}" for i in range(20)], "weight": 0.5})
+    page = model_card("x", weights=table, baseline=table.head(3)).to_html()
+    assert page.count("<details>") == 1 and "20 rows" in page
+    assert all(gene in page for gene in table["gene"])
