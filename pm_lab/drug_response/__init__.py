@@ -6,8 +6,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "baselines": ["DrugMean", "MeanEffects", "TissueDrugMean"],
         "contract": ["check_screen", "screen_of"],
         "curves": ["fit_curves", "viability_at"],
+        "forests": ["MultitaskForest", "RandomForest"],
+        "kernels": ["KernelRidge", "PCARidge"],
         "plots": ["plot_curves", "plot_measured", "plot_responses"],
         "screen": [
             "drop_unusable_drugs",

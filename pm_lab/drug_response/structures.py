@@ -23,8 +23,8 @@ def fingerprints(drugs: pd.DataFrame, n_bits: int = 1024, radius: int = 2) -> pd
 
     Returns
     -------
-    DataFrame, drugs × bits, 0 or 1 (float32). A drug without a structure, or whose SMILES cannot be parsed, is
-    NaN throughout; the latter are named in a warning.
+    DataFrame, drugs × bits, 0 or 1 (float32). A drug without a structure, or whose SMILES cannot be parsed,
+    is NaN throughout; the latter are named in a warning.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def fingerprints(drugs: pd.DataFrame, n_bits: int = 1024, radius: int = 2) -> pd
             unparsable.append(f"{drugs.index[row]}: {smiles[:40]}")
     if unparsable:
         warnings.warn(
-            f"{len(unparsable):,} of {len(drugs):,} SMILES cannot be parsed ({first(unparsable)}): these drugs "
-            "go on without a structure.",
+            f"{len(unparsable):,} of {len(drugs):,} SMILES cannot be parsed ({first(unparsable)}): these "
+            "drugs go on without a structure.",
             PmLabWarning,
             stacklevel=2,
         )
