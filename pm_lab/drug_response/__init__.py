@@ -7,10 +7,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "baselines": ["DrugMean", "MeanEffects", "TissueDrugMean"],
+        "benchmarking": ["Benchmark", "benchmark"],
+        "compare": ["compare_models", "plot_benchmark"],
         "contract": ["check_screen", "screen_of"],
         "curves": ["fit_curves", "viability_at"],
         "forests": ["MultitaskForest", "RandomForest"],
         "kernels": ["KernelRidge", "PCARidge"],
+        "metrics": ["score_by", "score_responses"],
         "plots": ["plot_curves", "plot_measured", "plot_responses"],
         "screen": [
             "drop_unusable_drugs",
