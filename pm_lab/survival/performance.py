@@ -117,7 +117,8 @@ def evaluate_risk(
         As :func:`endpoint_table`; fewer than two events; patients without a score; a horizon beyond the
         follow-up or before any event.
     DesignError
-        Scores in a column that was measured after time zero; patients who are in ``train`` too.
+        A score, or a column or genes that a model uses, measured after time zero; patients who are in ``train``
+        too.
 
     Warns
     -----
@@ -219,7 +220,8 @@ def _name_of(model: Any) -> str:
 
 def _check_models(models: Mapping, cohort, endpoint, train) -> None:
     patients = patient_rows(cohort).index
-    check_measured(cohort, endpoint, [one for one in models.values() if isinstance(one, str)])
+    for one in models.values():
+        check_measured(cohort, endpoint, _looked_at(one, cohort))
     if train is not None:
         shared = patients.intersection(patient_rows(train).index)
         if len(shared):
@@ -228,7 +230,10 @@ def _check_models(models: Mapping, cohort, endpoint, train) -> None:
                 f"({', '.join(map(str, shared[:5]))}). Judge on others than those learnt from."
             )
     for name, one in models.items():
-        own = patients.intersection(getattr(one, "patients_", patients[:0]))
+        if hasattr(one, "own_patients"):  # a panel, which knows its patients without their names
+            own = one.own_patients(cohort)
+        else:
+            own = patients.intersection(getattr(one, "patients_", patients[:0]))
         if len(own):
             warnings.warn(
                 f"{name}: {len(own):,} of {len(patients):,} patients are those it was fitted to, so it looks "
@@ -236,6 +241,17 @@ def _check_models(models: Mapping, cohort, endpoint, train) -> None:
                 PmLabWarning,
                 stacklevel=3,
             )
+
+
+def _looked_at(model: Any, cohort) -> list[str]:
+    """Columns of obs and genes that a model makes its prediction from, as far as it says so."""
+    if isinstance(model, str):
+        return [model]
+    if hasattr(model, "genes_in"):
+        return model.genes_in(cohort)
+    if hasattr(model, "encoding_"):
+        return model.encoding_.names
+    return [str(name) for name in getattr(model, "feature_names_in_", [])]
 
 
 def _references(cohort, endpoint, outcome, setting: Setting, clinical, train, seed: int):
