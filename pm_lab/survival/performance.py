@@ -117,8 +117,8 @@ def evaluate_risk(
         As :func:`endpoint_table`; fewer than two events; patients without a score; a horizon beyond the
         follow-up or before any event.
     DesignError
-        A score, or a column or genes that a model uses, measured after time zero; patients who are in ``train``
-        too.
+        A score, or a column or gene that a model uses, measured after time zero; patients who are in
+        ``train`` too.
 
     Warns
     -----
