@@ -21,7 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "plot_scores",
             "plot_stability",
         ],
+        "signatures": ["signature_score"],
         "stability": ["error_bound", "stability_selection"],
-        "transfer": ["ExternalResult", "external_validation", "signature_score"],
+        "transfer": ["ExternalResult", "external_validation"],
     },
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,14 +9,20 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks
-from pm_lab.biomarkers.features import prepare, read_features
+from pm_lab.biomarkers import fingerprints, panel_file
+from pm_lab.biomarkers.features import Features, prepare, read_features
 from pm_lab.biomarkers.learners import Settings, Training, fit_elastic_net
+from pm_lab.biomarkers.matching import find_genes, standardised_expression
 from pm_lab.biomarkers.stability import path_order
-from pm_lab.biomarkers.transfer import standardised_expression
+from pm_lab.biomarkers.transfer import (
+    refuse_late_expression,
+    refuse_without_score,
+    same_outcome,
+    warn_of_same_patients,
+)
 from pm_lab.errors import DataError
 from pm_lab.validation import Outcome, patients_of, read_outcome, score, score_each, splits
 
-FORMAT = 1
 RIDGE = 0.05  # penalty a patient on the weights of a panel of fixed genes
 SIZES = (1, 2, 3, 5, 8, 12, 20, 30)
 
@@ -33,7 +37,11 @@ class Panel:
     weights : change of the log hazard, of the log odds, or of the number, for one SD of a gene.
     means, sds : of the discovery cohort, for cohorts on the same platform and scale.
     kind, outcome, unit, positive : what is predicted.
-    record : how it was made.
+    record : how it was made. ``missing`` counts the values that were missing and filled in with the median.
+    patients : salted hashes of the names of the patients it was fitted to and, from two genes on, of their
+        rounded expression of the first genes, so that meeting them again is noticed (:meth:`own_patients`).
+        No name can be read from them, but who knows a name can ask whether it is among them, and expression
+        of two or three genes can be guessed. ``save(path, patients=False)`` leaves them out.
     """
 
     name: str
@@ -48,6 +56,7 @@ class Panel:
     positive: str = ""
     identifiers: dict[str, list[str]] = field(default_factory=dict)
     record: dict = field(default_factory=dict, repr=False)
+    patients: dict = field(default_factory=dict, repr=False)
 
     def predict(self, cohort, scale: str = "panel", match: str | None = None) -> pd.Series:
         """Score of each patient: higher is earlier event, likelier class, or larger number.
@@ -59,10 +68,20 @@ class Panel:
             those of the cohort given (another platform; needs a whole cohort of like patients, no outcome).
         match : as in :func:`external_validation`.
 
+        Returns
+        -------
+        Series by patient. Missing genes and values count as average; a patient of whom less than half of the
+        panel's weight is measured has NaN.
+
         Raises
         ------
         DataError
-            When less than half of the panel's weight is measured.
+            When less than half of the panel's weight is measured in the cohort.
+
+        Warns
+        -----
+        PmLabWarning
+            Missing values, and patients without a score, with counts.
         """
         X, _ = standardised_expression(self, checks.bulk_of(cohort), scale, match)
         raw = X.to_numpy() @ np.asarray(self.weights) + self.intercept
@@ -70,35 +89,39 @@ class Panel:
             raw = 1 / (1 + np.exp(-np.clip(raw, -30, 30)))
         return pd.Series(raw, index=X.index, name=self.name)
 
-    def save(self, path: str | Path) -> None:
-        """Write JSON: under another name first, then renamed."""
-        path = Path(path)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            unfinished.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1, allow_nan=False))
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    def genes_in(self, cohort) -> list[str]:
+        """Names in ``var`` of what stands for the panel's genes in a cohort."""
+        adata = checks.bulk_of(cohort)
+        places, _ = find_genes(self.genes, self.identifiers, adata, None)
+        return [str(name) for place in places for name in adata.var_names[place]]
+
+    def own_patients(self, cohort) -> pd.Index:
+        """Names of the patients of a cohort whom the panel was fitted to, by name or by expression profile.
+
+        Not found are patients who were renamed and processed anew, and all of them where the panel holds no
+        hashes.
+        """
+        return fingerprints.same_patients(self, checks.bulk_of(cohort))
+
+    def save(self, path: str | Path, patients: bool = True) -> None:
+        """Write JSON: under another name first, then renamed.
+
+        ``patients=False`` leaves out the hashes of the patients: the file then says nothing of single
+        patients, and validation on the same patients goes unnoticed.
+        """
+        content = asdict(self) if patients else asdict(self) | {"patients": {}}
+        panel_file.write(content, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Panel:
-        """Read what :meth:`save` wrote. Nothing in the file is run."""
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"there is no panel at {path}.") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is no panel: not JSON ({error}).") from None
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise DataError(f"{path} is no panel of this version (format {FORMAT}).")
-        try:
-            panel = cls(**content)
-        except TypeError as error:
-            raise DataError(f"{path} is no panel: {error}.") from None
-        lengths = {len(part) for part in (panel.genes, panel.weights, panel.means, panel.sds)}
-        if len(lengths) != 1 or not np.isfinite([panel.weights, panel.means, panel.sds]).all():
-            raise DataError(f"{path} is damaged: genes, weights, means and sds do not fit together.")
-        return panel
+        """Read what :meth:`save` wrote, and check it. Nothing in the file is run.
+
+        Raises
+        ------
+        DataError
+            No such file, no panel, or a damaged one: what is wrong with which part.
+        """
+        return cls(**panel_file.read(Path(path)))
 
 
 def fit_panel(
@@ -148,6 +171,7 @@ def fit_panel(
         "n_candidates": len(features.names),
         "screen": screen,
         "batch_key": batch_key,
+        "missing": _missing(features),
     }
     return _panel(
         name,
@@ -176,7 +200,7 @@ def _panel(name, adata, outcome: Outcome, genes, weights, means, sds, intercept,
         "n_events": outcome.n_events,
         "pm_lab": version("pm_lab"),
     }
-    return Panel(
+    panel = Panel(
         name,
         outcome.kind,
         outcome.name,
@@ -190,6 +214,18 @@ def _panel(name, adata, outcome: Outcome, genes, weights, means, sds, intercept,
         identifiers,
         record,
     )
+    panel.patients = fingerprints.fingerprints(panel, adata)
+    return panel
+
+
+def _missing(features: Features) -> dict[str, int]:
+    """How many values of the candidates are missing, in how many genes and patients."""
+    missing = np.isnan(features.genes)
+    return {
+        "values": int(missing.sum()),
+        "genes": int(missing.any(axis=0).sum()),
+        "patients": int(missing.any(axis=1).sum()),
+    }
 
 
 def minimal_panel(
@@ -279,7 +315,7 @@ def minimal_panel(
         preparation.means[order],
         preparation.sds[order],
         intercept,
-        record | {"n_candidates": len(features.names)},
+        record | {"n_candidates": len(features.names), "missing": _missing(features)},
     )
     return panel, table
 
@@ -295,6 +331,7 @@ def random_panels(
     genes=None,
     scale: str = "panel",
     match: str | None = None,
+    positive: str | None = None,
 ) -> pd.Series:
     """What panels of random genes score in another cohort: what a discovered panel has to beat.
 
@@ -309,6 +346,7 @@ def random_panels(
     size : genes in each panel, as many as the panel has that is to be compared.
     genes : candidates; those that are not measured in ``cohort`` are not drawn.
     scale, match : as in :func:`external_validation`.
+    positive : the level that counts as 1 in both cohorts; by default that of ``discovery``.
 
     Returns
     -------
@@ -316,8 +354,13 @@ def random_panels(
 
     Raises
     ------
-    DataError
+    DataError, DesignError
         When fewer than ``size`` candidates are measured; what :func:`external_validation` refuses.
+
+    Warns
+    -----
+    PmLabWarning
+        When both cohorts hold the same patients.
 
     References
     ----------
@@ -333,14 +376,18 @@ def random_panels(
     (20, 'c_index')
     """
     adata, judged = checks.bulk_of(discovery), checks.bulk_of(cohort)
-    target, held_out = read_outcome(adata, outcome), read_outcome(judged, outcome)
+    target = read_outcome(adata, outcome, positive)
+    held_out = same_outcome(target.kind, target.positive, judged, outcome, None)
     features = read_features(adata, target, genes)
     preparation, X = prepare(features.genes, None, target)
     n = len(features.names)
     candidates = _panel(
         "candidates", adata, target, features.names, np.ones(n), preparation.means, preparation.sds, 0.0, {}
     )
+    refuse_late_expression(held_out, judged, candidates.genes_in(judged))
+    warn_of_same_patients("panels of random genes", candidates.own_patients(judged), judged.n_obs)
     Z, mapping = standardised_expression(candidates, judged, scale, match)
+    refuse_without_score(Z.iloc[:, 0])
     measured, Z = np.flatnonzero(mapping["n_probes"] > 0), Z.to_numpy()
     if not 0 < size <= len(measured):
         raise DataError(f"size={size}: {len(measured)} of the {n:,} candidates are measured in the cohort.")
