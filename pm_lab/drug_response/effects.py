@@ -148,7 +148,7 @@ def expression_of(adata: AnnData, genes: pd.Index | None = None) -> np.ndarray:
 def asked(drugs: pd.DataFrame | None, trained: pd.Index) -> pd.Index:
     """The names of the drugs to predict: rows of a table, or by default those of training."""
     if drugs is None:
-        return trained
+        return pd.Index(trained.to_numpy(object))
     if not isinstance(drugs, pd.DataFrame):
         raise DataError(
             f"drugs is a {type(drugs).__name__}: give a table by drug, such as "
