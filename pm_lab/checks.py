@@ -290,6 +290,22 @@ def keep(adata: AnnData) -> pd.Series:
     return column.astype(bool)
 
 
+def whole_number(value, argument: str, least: int = 1) -> int:
+    """Return an argument that counts something, or raise DataError when it is no whole number or too small.
+
+    Examples
+    --------
+    >>> from pm_lab import checks
+    >>> checks.whole_number(5, "n_splits", least=2)
+    5
+    """
+    from numbers import Integral
+
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise DataError(f"{argument}={value!r}: a whole number, {least} at least.")
+    return int(value)
+
+
 def symbols(adata: AnnData) -> None:
     """Raise DataError when gene names are Ensembl ids where gene symbols are needed.
 
@@ -308,6 +324,37 @@ def symbols(adata: AnnData) -> None:
         f"{int(ensembl.sum()):,} of {adata.n_vars:,} gene names are Ensembl ids ({_first(adata.var_names)}), "
         f"but gene symbols are needed: {hint}; set adata.var_names to the symbols."
     )
+
+
+def whole_numbers(least: int, **values) -> None:
+    """Raise DataError where an argument is not a whole number of ``least`` or more.
+
+    Examples
+    --------
+    >>> from pm_lab import checks
+    >>> checks.whole_numbers(1, n_splits=5, n_repeats=3)
+    """
+    from numbers import Integral
+
+    for name, value in values.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise DataError(f"{name}={value!r}: a whole number, {least} or more, is needed.")
+
+
+def shares(**values) -> None:
+    """Raise DataError where an argument is not a number between 0 and 1, both excluded.
+
+    Examples
+    --------
+    >>> from pm_lab import checks
+    >>> checks.shares(level=0.95)
+    """
+    from numbers import Real
+
+    for name, value in values.items():
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < 1:
+            meant = f" (did you mean {value / 100:g}?)" if value in range(2, 100) else ""
+            raise DataError(f"{name}={value!r}: a number between 0 and 1 is needed{meant}.")
 
 
 def _first(names, n: int = 5) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pm_lab import keys
+from pm_lab import checks, keys
 from pm_lab.endpoints import endpoint_columns, endpoint_rows, specification
 from pm_lab.errors import DataError, PmLabWarning
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METRICS = {"survival": "c_index", "binary": "auc", "continuous": "r2"}
 TRUE_WORDS = {"yes", "true", "positive", "responder", "case", "1", "event"}
 MOST_PAIRS = 25_000_000  # of patients held at once for a concordance
+WIDER = 1.2  # intervals of out-of-fold scores: that models were learnt adds to their spread (see bootstrap)
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,6 @@ def patients_of(adata: AnnData, patient_key: str | None = None) -> np.ndarray:
     >>> len(set(pm.validation.patients_of(pm.datasets.load("gse7390"))))
     198
     """
-    from pm_lab import checks
-
     if patient_key is not None:
         return checks.obs_column(adata, patient_key, argument="patient_key").astype(str).to_numpy()
     checks.unique_names(adata)
@@ -298,8 +297,8 @@ def _strata(outcome: Outcome) -> np.ndarray:
 
 
 def _check_enough(outcome: Outcome, patients: np.ndarray, n_splits: int, n_repeats: int) -> None:
-    if n_splits < 2 or n_repeats < 1:
-        raise DataError(f"n_splits={n_splits}, n_repeats={n_repeats}: two folds and one repeat at least.")
+    checks.whole_number(n_splits, "n_splits", least=2)
+    checks.whole_number(n_repeats, "n_repeats")
     if outcome.kind == "continuous":
         fewest, what = len(np.unique(patients)), "patients"
     else:
@@ -358,18 +357,23 @@ def score_each(outcome: Outcome, predictions: np.ndarray) -> np.ndarray:
 
 
 def _pairs(outcome: Outcome, within) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (i, j) where i should have the higher prediction."""
-    events = np.flatnonzero(outcome.values > 0)
-    if len(events) * len(outcome) > MOST_PAIRS * 4:
+    """Rows (i, j) of one label where i should have the higher prediction."""
+    code = np.zeros(len(outcome), int) if within is None else pd.factorize(np.asarray(within))[0]
+    groups = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
+    if sum(int(outcome.values[rows].sum()) * len(rows) for rows in groups) > MOST_PAIRS * 4:
         raise DataError(f"{len(outcome):,} patients are too many to compare all pairs; take a subset.")
+    found = [rows[np.array(_pairs_of_all(outcome.take(rows)))] for rows in groups]
+    first, second = np.concatenate(found, axis=1)
+    return first, second
+
+
+def _pairs_of_all(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+    events, censored = np.flatnonzero(outcome.values > 0), outcome.values == 0
     if outcome.kind == "binary":
-        follows = np.broadcast_to(outcome.values == 0, (len(events), len(outcome)))
+        follows = np.broadcast_to(censored, (len(events), len(outcome)))
     else:
-        time, censored = outcome.time, outcome.values == 0
+        time = outcome.time
         follows = (time > time[events, None]) | ((time == time[events, None]) & censored)
-    if within is not None:
-        labels = np.asarray(within)
-        follows = follows & (labels[events, None] == labels)
     row, second = np.nonzero(follows)
     return events[row], second
 
@@ -405,6 +409,7 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
     reference: str | None = None,
+    repeats: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Percentile intervals of :func:`score` by resampling patients, the same draws for every model.
 
@@ -429,26 +434,46 @@ def bootstrap(
     >>> table.loc["same"].tolist()
     [0.5, 0.5, 0.5]
     """
-    rng = np.random.default_rng(seed)
-    code = np.arange(len(outcome)) if patients is None else pd.factorize(patients)[0]
-    n = code.max() + 1
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(np.float32)[:, code]
+    checks.whole_number(n_boot, "n_boot")
+    if not 0 < level < 1:
+        raise DataError(f"level={level!r}: between 0 and 1, such as 0.95.")
     names = list(predictions)
-    drawn = _weighted_scores(
-        outcome, [np.asarray(predictions[name], float) for name in names], within, weights
-    )
+    if reference is not None and reference not in names:
+        raise DataError(f"reference={reference!r} is no model here; there are {_first(names, 12)}.")
+    given = np.column_stack([np.asarray(predictions[name], float) for name in names])
+    estimate = np.array([score(outcome, column, within) for column in given.T])
+    drawn = _drawn_scores(outcome, given, patients, within, repeats, n_boot, seed) + estimate[:, None]
     tails = [(1 - level) / 2, (1 + level) / 2]
-    estimate = [score(outcome, predictions[name], within) for name in names]
     low, high = np.nanquantile(drawn, tails, axis=1)
+    best, worst = 1.0, -np.inf if outcome.kind == "continuous" else 0.0
     table = pd.DataFrame(
-        {outcome.metric: estimate, "low": low, "high": high}, index=pd.Index(names, name="model")
+        {outcome.metric: estimate, "low": np.clip(low, worst, best), "high": np.clip(high, worst, best)},
+        index=pd.Index(names, name="model"),
     )
     if reference is not None:
         base = names.index(reference)
-        table["difference"] = table[outcome.metric] - table[outcome.metric].iloc[base]
+        table["difference"] = estimate - estimate[base]
         bounds = np.nanquantile(drawn - drawn[base], tails, axis=1)
         table["difference_low"], table["difference_high"] = bounds
     return table
+
+
+def _drawn_scores(outcome: Outcome, given, patients, within, repeats, n_boot: int, seed: int) -> np.ndarray:
+    """Models × draws: how far the score of drawn patients is from that of all."""
+    rng = np.random.default_rng(seed)
+    code = np.arange(len(outcome)) if patients is None else pd.factorize(patients)[0]
+    n = code.max() + 1
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(np.float32)
+    once = np.ones((1, n), np.float32)
+    labels = np.zeros(len(outcome), int) if repeats is None else np.asarray(repeats)
+    found = []
+    for repeat in pd.unique(labels):
+        rows = np.flatnonzero(labels == repeat)
+        inside = None if within is None else np.asarray(within)[rows]
+        part, columns = outcome.take(rows), list(given[rows].T)
+        drawn, whole = (_weighted_scores(part, columns, inside, w[:, code[rows]]) for w in (weights, once))
+        found.append(drawn - whole)
+    return np.concatenate(found, axis=1) * (1.0 if repeats is None else WIDER)
 
 
 def _weighted_scores(outcome: Outcome, predictions: list, within, weights: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from pm_lab.biomarkers.learners import (
     check_models,
     values_of,
 )
-from pm_lab.biomarkers.nested import run_folds
+from pm_lab.biomarkers.nested import NestedResult, read_settings, run_folds, signature_weights
 from pm_lab.errors import DataError
 from pm_lab.validation import Outcome, patients_of, read_outcome, score, splits
 
@@ -68,12 +68,15 @@ def optimism(
     >>> bool(table.loc["apparent", "c_index"] > table.loc["nested", "c_index"])
     True
     """
+    checks.whole_number(n_chosen, "n_chosen")
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)
     features = read_features(adata, target, genes, clinical, batch_key)
-    (model,) = check_models(model, features, {})
-    settings = Settings(seed=seed)
+    model = _one_model(model, features, {})
+    if model == "clinical":
+        raise DataError("the clinical model chooses no genes, so there is no shortcut to compare it with.")
+    settings = Settings(seed=checks.whole_number(seed, "seed", least=0))
     folds = splits(target, patients, n_splits, n_repeats, seed)
 
     def judged(chosen: Features) -> float:
@@ -100,6 +103,12 @@ def _best_genes(features: Features, outcome: Outcome, n: int) -> Features:
     return replace(features, genes=features.genes[:, best], names=features.names[best])
 
 
+def _one_model(model, features: Features, signatures: dict) -> str:
+    if not isinstance(model, str):
+        raise DataError(f"model={model!r}: one name. Run the function again for each further model.")
+    return check_models(model, features, signatures)[0]
+
+
 @dataclass
 class PermutationNull:
     """What :func:`permutation_null` returns.
@@ -110,6 +119,10 @@ class PermutationNull:
     null : the same under each permutation.
     p_value : (1 + permutations that are at least as good) / (1 + permutations).
     metric : ``c_index``, ``auc`` or ``r2``.
+    predictions : out of fold under each permutation: ``permutation``, ``repeat``, ``fold``, ``prediction``
+        and the permuted outcome, for :func:`stratify`.
+    outcome : as it is.
+    record : sizes, folds, settings and seed, as of a :class:`NestedResult`.
     """
 
     observed: float
@@ -117,6 +130,9 @@ class PermutationNull:
     p_value: float
     metric: str
     model: str
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    outcome: Outcome | None = field(default=None, repr=False)
+    record: dict = field(default_factory=dict, repr=False)
 
     def table(self) -> pd.DataFrame:
         """One row: observed, mean, 2.5 % and 97.5 % of the null, p-value."""
@@ -142,26 +158,36 @@ def permutation_null(
     n_splits: int = 5,
     seed: int = 0,
     *,
+    n_repeats: int = 1,
     genes=None,
     clinical=(),
+    signatures: dict | None = None,
+    patient_key: str | None = None,
     batch_key: str | None = None,
     screen: int | None = None,
+    n_inner: int = 5,
+    l1_ratios=(0.5,),
+    n_trees: int = 200,
+    n_jobs: int = 1,
     positive: str | None = None,
 ) -> PermutationNull:
     """Run the whole nested pipeline on permuted outcomes: what a lucky panel would score.
 
-    Time and event of a patient are permuted together. One row a patient is needed.
+    Time and event of a patient are permuted together, and patients with all their rows. Pass what was passed
+    to :func:`nested_cross_validate`: a null of another pipeline says nothing of this one.
 
     Parameters
     ----------
+    model : one model.
     n_permutations : 50 give a p-value of .02 at best; the null's spread needs no more.
-    cohort, outcome, model, n_splits, seed, genes, clinical, batch_key, screen, positive : as in
-        :func:`nested_cross_validate`, for one model.
+    cohort, outcome, n_splits, seed, n_repeats, genes, clinical, signatures, patient_key, batch_key, screen, \
+n_inner, l1_ratios, n_trees, n_jobs, positive : as in :func:`nested_cross_validate`.
 
     Raises
     ------
     DataError
-        As :func:`nested_cross_validate`; also when patients have several rows.
+        As :func:`nested_cross_validate`; also when a patient's rows differ in the outcome, which then is not
+        the patient's to be exchanged.
 
     References
     ----------
@@ -177,24 +203,56 @@ def permutation_null(
     """
     from tqdm.auto import tqdm
 
-    if n_permutations < 1:
-        raise DataError(f"n_permutations={n_permutations}: one at least.")
+    checks.whole_number(n_permutations, "n_permutations")
+    settings = read_settings(n_inner, l1_ratios, n_trees, screen, seed, n_jobs)
+    clinical = [clinical] if isinstance(clinical, str) else list(clinical)
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
-    patients = patients_of(adata)
+    patients = patients_of(adata, patient_key)
+    first_rows, code = _first_rows(target, patients)
     features = read_features(adata, target, genes, clinical, batch_key)
-    (model,) = check_models(model, features, {})
-    settings = Settings(seed=seed, screen=screen)
+    signatures = signature_weights(signatures or {}, features.names)
+    model = _one_model(model, features, signatures)
 
-    def mean_score(permuted: Outcome) -> float:
-        folds = splits(permuted, patients, n_splits, seed=seed)
-        result = run_folds(features, permuted, patients, folds, [model], {}, settings, quiet=True)
-        return float(result.scores[target.metric].mean())
+    def run(outcome: Outcome) -> NestedResult:
+        folds = splits(outcome, patients, n_splits, n_repeats, seed)
+        return run_folds(features, outcome, patients, folds, [model], signatures, settings, quiet=True)
 
     rng = np.random.default_rng(seed)
-    observed = mean_score(target)
+    true = run(target)
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
-    rounds = tqdm(range(n_permutations), desc="permutations", leave=False, disable=quiet)
-    null = np.array([mean_score(target.take(rng.permutation(len(target)))) for _ in rounds])
-    p_value = (1 + int((null >= observed).sum())) / (1 + n_permutations)
-    return PermutationNull(observed, null, p_value, target.metric, model)
+    scores, tables = [], []
+    for number in tqdm(range(n_permutations), desc="permutations", leave=False, disable=quiet):
+        found = run(target.take(rng.permutation(first_rows)[code]))
+        scores.append(float(found.scores[target.metric].mean()))
+        lean = found.predictions.drop(columns=["place", "patient", "model"])
+        tables.append(lean.assign(permutation=number))
+    null, observed = np.array(scores), float(true.scores[target.metric].mean())
+    record = {"n_splits": n_splits, "n_repeats": n_repeats, "clinical": clinical, "batch_key": batch_key}
+    return PermutationNull(
+        observed,
+        null,
+        (1 + int((null >= observed).sum())) / (1 + n_permutations),
+        target.metric,
+        model,
+        pd.concat(tables, ignore_index=True),
+        target,
+        true.record | record,
+    )
+
+
+def _first_rows(outcome: Outcome, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each patient, and the patient of each row as a number."""
+    code = pd.factorize(patients)[0]
+    first_rows = np.unique(code, return_index=True)[1]
+    of_patient = outcome.take(first_rows[code])
+    differs = of_patient.values != outcome.values
+    if outcome.kind == "survival":
+        differs |= of_patient.time != outcome.time
+    if differs.any():
+        names = pd.unique(patients[differs])
+        raise DataError(
+            f"the rows of {len(names):,} patients differ in {outcome.name!r} ({', '.join(names[:5])}), so it "
+            "cannot be exchanged between patients. Keep one row a patient."
+        )
+    return first_rows, code

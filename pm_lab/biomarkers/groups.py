@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pm_lab import checks
-from pm_lab.biomarkers.nested import NestedResult
+from pm_lab.biomarkers.nested import NestedResult, out_of_fold_interval
 from pm_lab.endpoints import check_measured
 from pm_lab.errors import DataError
-from pm_lab.validation import Outcome, bootstrap
+
+if TYPE_CHECKING:
+    from pm_lab.biomarkers.controls import PermutationNull
 
 FEWEST = 10  # patients and, of a survival or binary outcome, FEWEST_EVENTS on each side
 FEWEST_EVENTS = 5
+TESTS = {"survival": "log-rank", "binary": "chi-squared", "continuous": "Kruskal-Wallis"}
+NO_P_VALUE = (
+    "none without a permutation null: a patient's out-of-fold prediction was learnt from others' outcomes, "
+    "so the distribution in tables is too narrow (in noise it finds one cohort in seven significant at .05). "
+    "Pass null=pm.biomarkers.permutation_null(...) of the same cohort, model and folds."
+)
 NAMES = {2: ["low", "high"], 3: ["low", "middle", "high"]}
 
 
@@ -98,27 +107,15 @@ def _levels(column: pd.Series, cut: float | None) -> dict[str, np.ndarray]:
 
 def _performance(table: pd.DataFrame, members: np.ndarray, result: NestedResult, n_boot: int) -> dict:
     part = table[members]
-    like, metric = result.outcome, result.outcome.metric
-    values = part["event" if like.kind == "survival" else "outcome"].to_numpy(float)
-    time = part["time"].to_numpy() if like.kind == "survival" else None
-    outcome = Outcome(like.name, like.kind, values, time)
+    kind, metric = result.outcome.kind, result.outcome.metric
     once = part.drop_duplicates("row")
     n = len(once)
-    n_events = n if like.kind == "continuous" else int(once.get("event", once.get("outcome")).sum())
-    smaller = min(n_events, n - n_events) if like.kind == "binary" else n_events
+    n_events = n if kind == "continuous" else int(once.get("event", once.get("outcome")).sum())
+    smaller = min(n_events, n - n_events) if kind == "binary" else n_events
     row = {"n": n, "n_events": n_events}
     if n < FEWEST or smaller < FEWEST_EVENTS:
         return row | {metric: np.nan, "low": np.nan, "high": np.nan}
-    within = (part["repeat"].astype(str) + "/" + part["fold"].astype(str)).to_numpy()
-    interval = bootstrap(
-        outcome,
-        {"model": part["prediction"].to_numpy()},
-        part["patient"].to_numpy(),
-        within,
-        n_boot=n_boot,
-        seed=result.record["seed"],
-    )
-    return row | interval.iloc[0].to_dict()
+    return row | out_of_fold_interval({"model": part}, result, n_boot).iloc[0].to_dict()
 
 
 @dataclass
@@ -129,8 +126,9 @@ class RiskGroups:
     ----------
     groups : risk group by row of the cohort, an ordered categorical.
     table : by group: ``n``, ``n_events`` (or ``mean`` of a continuous outcome) and ``rate``.
-    test : log-rank (survival), chi-squared (binary) or Kruskal-Wallis (continuous): ``statistic``,
-        ``p_value``; how the groups were made: ``rule``.
+    test : ``test``, log-rank (survival), chi-squared (binary) or Kruskal-Wallis (continuous), its
+        ``statistic``, how the groups were made (``rule``), and ``p_value``: by permutation, with
+        ``n_permutations``, where :func:`stratify` was given a null, else NaN with the ``reason``.
     """
 
     groups: pd.Series = field(repr=False)
@@ -144,6 +142,7 @@ def stratify(
     cutpoints=None,
     model: str | None = None,
     repeat: int = 0,
+    null: PermutationNull | None = None,
 ) -> RiskGroups:
     """Risk groups from out-of-fold predictions, by a rule that was fixed beforehand.
 
@@ -158,16 +157,25 @@ def stratify(
         have no common scale. They do not look at the outcome.
     cutpoints : values on the scale of the predictions, declared beforehand (a risk of .2, say).
     model, repeat : which predictions; by default the first of both.
+    null : :func:`permutation_null` of the same cohort, model, folds and settings. Groups are made under each
+        permutation by the same rule and compared by the same statistic; the p-value is (1 + permutations
+        whose statistic is at least as large) / (1 + permutations).
 
     Raises
     ------
     DataError
-        For a cutpoint that is to be searched for ("optimal" and the like), both or none of the two rules, or
-        an empty group.
+        For a cutpoint that is to be searched for ("optimal" and the like), both or none of the two rules, an
+        empty group, or a null of something else.
+
+    Notes
+    -----
+    There is no p-value from the log-rank, chi-squared or Kruskal-Wallis distribution. These take the groups
+    as given, but each patient's group was made by models that had learnt from the other patients' outcomes,
+    and the tests are then too often significant: TYPE1
 
     References
     ----------
-    Altman 1994, doi:10.1093/jnci/86.11.829.
+    Altman 1994, doi:10.1093/jnci/86.11.829; Simon 2011, doi:10.1093/bib/bbr001.
 
     Examples
     --------
@@ -176,7 +184,7 @@ def stratify(
     >>> pm.biomarkers.stratify(result, shares=[0.5]).table["n"].sum()
     np.int64(198)
     """
-    if isinstance(shares, str) or isinstance(cutpoints, str):
+    if any(isinstance(rule, str) or callable(rule) for rule in (shares, cutpoints)):
         raise DataError(
             f"{shares or cutpoints!r}: a cutpoint that is searched for on the outcomes gives a test that "
             "means nothing (the best of many splits is significant in noise). Declare cutpoints=[0.2] or "
@@ -190,52 +198,105 @@ def stratify(
     table = table[table["repeat"] == repeat].reset_index(drop=True)
     if table.empty:
         raise DataError(f"repeat={repeat} is not in the result.")
-    edges = np.atleast_1d(np.asarray(shares if cutpoints is None else cutpoints, float))
-    if (np.diff(edges) <= 0).any() or not np.isfinite(edges).all():
-        raise DataError(f"the rule {edges.tolist()} must rise.")
-    if cutpoints is None:
-        if not ((edges > 0) & (edges < 1)).all():
-            raise DataError(f"shares={edges.tolist()}: numbers between 0 and 1.")
-        ranks = table.groupby("fold")["prediction"].rank(method="average", pct=True)
-        code = np.searchsorted(edges, ranks.to_numpy() - 1e-12, side="left")
-    else:
-        code = np.searchsorted(edges, table["prediction"].to_numpy(), side="right")
-    names = NAMES.get(len(edges) + 1) or [f"group {i}" for i in range(1, len(edges) + 2)]
+    rule = _read_rule(shares, cutpoints)
+    code, names = _groups(table, rule)
     groups = pd.Series(pd.Categorical.from_codes(code, names, ordered=True), index=table["row"], name="risk")
     empty = [name for name in names if not (groups == name).any()]
     if empty:
         raise DataError(
             f"no patient falls into {', '.join(empty)}: choose another rule, before looking again."
         )
-    rule = {"shares": edges.tolist()} if cutpoints is None else {"cutpoints": edges.tolist()}
-    return RiskGroups(groups, *_compare(table, groups, result.outcome.kind, rule))
+    kind = result.outcome.kind
+    test = {"test": TESTS[kind], "statistic": _statistic(table, code, kind), "rule": rule}
+    if null is None:
+        test |= {"p_value": np.nan, "reason": NO_P_VALUE}
+    else:
+        _check_null(null, result, table["model"].iloc[0])
+        test |= _permutation_p(null, test["statistic"], rule, kind)
+    return RiskGroups(groups, _compare(table, groups, kind), test)
 
 
-def _compare(table: pd.DataFrame, groups: pd.Series, kind: str, rule: dict) -> tuple[pd.DataFrame, dict]:
-    labels = groups.to_numpy()
-    column = table["event" if kind == "survival" else "outcome"].astype(float)
-    by = column.groupby(labels, observed=False)
-    names = list(groups.cat.categories)
-    summary = pd.DataFrame({"n": by.size()}).loc[names]
-    if kind == "continuous":
-        from scipy.stats import kruskal
+def _read_rule(shares, cutpoints) -> dict[str, list[float]]:
+    name, given = ("shares", shares) if cutpoints is None else ("cutpoints", cutpoints)
+    try:
+        edges = np.atleast_1d(np.asarray(given, float))
+    except (TypeError, ValueError):
+        raise DataError(f"{name}={given!r}: a list of numbers.") from None
+    if edges.ndim > 1 or not edges.size or (np.diff(edges) <= 0).any() or not np.isfinite(edges).all():
+        raise DataError(f"the rule {edges.tolist()} must rise.")
+    if name == "shares" and not ((edges > 0) & (edges < 1)).all():
+        raise DataError(f"shares={edges.tolist()}: numbers between 0 and 1.")
+    return {name: edges.tolist()}
 
-        summary["mean"] = by.mean()
-        found = kruskal(*[column[labels == name] for name in names])
-        return summary, {"test": "Kruskal-Wallis", "statistic": found[0], "p_value": found[1], "rule": rule}
-    summary["n_events"] = by.sum().astype(int)
-    summary["rate"] = by.mean()
+
+def _groups(table: pd.DataFrame, rule: dict[str, list[float]]) -> tuple[np.ndarray, list[str]]:
+    """Group of each row as a number, and the names of groups."""
+    ((how, edges),) = rule.items()
+    if how == "shares":
+        ranks = table.groupby("fold")["prediction"].rank(method="average", pct=True)
+        code = np.searchsorted(edges, ranks.to_numpy() - 1e-12, side="left")
+    else:
+        code = np.searchsorted(edges, table["prediction"].to_numpy(), side="right")
+    return code, NAMES.get(len(edges) + 1) or [f"group {i}" for i in range(1, len(edges) + 2)]
+
+
+def _statistic(table: pd.DataFrame, code: np.ndarray, kind: str) -> float:
+    """How far groups are apart; 0 where there is one only, as a cutpoint may leave under a permutation."""
+    column = table["event" if kind == "survival" else "outcome"].to_numpy(float)
+    held = np.unique(code)
+    if len(held) < 2:
+        return 0.0
+    if kind == "survival":
+        from lifelines.statistics import multivariate_logrank_test
+
+        return float(multivariate_logrank_test(table["time"], code, column).test_statistic)
     if kind == "binary":
         from scipy.stats import chi2_contingency
 
-        found = chi2_contingency(pd.crosstab(labels, column))
-        return summary, {"test": "chi-squared", "statistic": found[0], "p_value": found[1], "rule": rule}
-    from lifelines.statistics import multivariate_logrank_test
+        return float(chi2_contingency(pd.crosstab(code, column))[0])
+    from scipy.stats import kruskal
 
-    found = multivariate_logrank_test(table["time"], labels, column)
-    return summary, {
-        "test": "log-rank",
-        "statistic": float(found.test_statistic),
-        "p_value": float(found.p_value),
-        "rule": rule,
-    }
+    return float(kruskal(*[column[code == group] for group in held])[0])
+
+
+def _check_null(null: PermutationNull, result: NestedResult, model: str) -> None:
+    """Refuse a null whose models are not those of the result, or that permuted other outcomes."""
+    ours = result.record | result.record["settings"] | {"model": model}
+    theirs = null.record | null.record.get("settings", {}) | {"model": null.model}
+    ignored = {"seed", "n_jobs", "n_repeats", "versions", "settings"}
+    told = [
+        f"{name} {theirs.get(name)}, not {value}"
+        for name, value in ours.items()
+        if name not in ignored and theirs.get(name) != value
+    ]
+    if not told and not all(
+        np.array_equal(getattr(null.outcome, part), getattr(result.outcome, part))
+        for part in ("values", "time")
+    ):
+        told = ["other outcomes"]
+    if told:
+        raise DataError(
+            f"the null is of something else than the result: {'; '.join(told)}. Call permutation_null with "
+            "the cohort and the arguments that nested_cross_validate had."
+        )
+
+
+def _permutation_p(null: PermutationNull, statistic: float, rule: dict, kind: str) -> dict:
+    first = null.predictions[null.predictions["repeat"] == 0]
+    drawn = np.array(
+        [
+            _statistic(part, _groups(part, rule)[0], kind)
+            for _, part in first.groupby("permutation", sort=False)
+        ]
+    )
+    reached = int((drawn >= statistic * (1 - 1e-9)).sum())
+    return {"p_value": (1 + reached) / (1 + len(drawn)), "n_permutations": len(drawn)}
+
+
+def _compare(table: pd.DataFrame, groups: pd.Series, kind: str) -> pd.DataFrame:
+    column = table["event" if kind == "survival" else "outcome"].astype(float)
+    by = column.groupby(groups.to_numpy(), observed=False)
+    summary = pd.DataFrame({"n": by.size()}).loc[list(groups.cat.categories)]
+    if kind == "continuous":
+        return summary.assign(mean=by.mean())
+    return summary.assign(n_events=by.sum().astype(int), rate=by.mean())

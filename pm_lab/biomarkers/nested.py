@@ -53,36 +53,40 @@ class NestedResult:
 
         Returns
         -------
-        DataFrame by model: ``mean`` and ``sd`` over folds; the metric over pairs of patients of one fold
-        with ``low`` and ``high`` (95 %, patients drawn again, repeats together); with ``reference`` also the
-        difference from that model.
+        DataFrame by model: ``mean`` and ``sd`` over folds; the metric over pairs of patients of one repeat
+        and fold with ``low`` and ``high`` (95 %); with ``reference`` also the difference from that model.
+
+        Notes
+        -----
+        COVERAGE
         """
-        metric = self.outcome.metric
-        folds = self.scores.groupby("model", sort=False)[metric].agg(["mean", "std"])
-        first = self.predictions["model"].iloc[0]
-        one = self.predictions[self.predictions["model"] == first]
-        outcome = _outcome_of(one, self.outcome)
-        within = one["repeat"].astype(str) + "/" + one["fold"].astype(str)
-        wanted = {
-            name: table["prediction"].to_numpy()
-            for name, table in self.predictions.groupby("model", sort=False)
-        }
-        table = bootstrap(
-            outcome,
-            wanted,
-            one["patient"].to_numpy(),
-            within.to_numpy(),
-            n_boot=n_boot,
-            seed=self.record["seed"],
-            reference=reference,
-        )
+        folds = self.scores.groupby("model", sort=False)[self.outcome.metric].agg(["mean", "std"])
+        tables = dict(list(self.predictions.groupby("model", sort=False)))
+        table = out_of_fold_interval(tables, self, n_boot, reference)
         return folds.rename(columns={"std": "sd"}).join(table)
+
+
+def out_of_fold_interval(
+    tables: dict[str, pd.DataFrame], result: NestedResult, n_boot: int, reference: str | None = None
+) -> pd.DataFrame:
+    """:func:`~pm_lab.validation.bootstrap` of predictions of the same rows by several models."""
+    one = next(iter(tables.values()))
+    return bootstrap(
+        _outcome_of(one, result.outcome),
+        {name: table["prediction"].to_numpy() for name, table in tables.items()},
+        one["patient"].to_numpy(),
+        one["fold"].to_numpy(),
+        n_boot=n_boot,
+        seed=result.record["seed"],
+        reference=reference,
+        repeats=one["repeat"].to_numpy(),
+    )
 
 
 def _outcome_of(table: pd.DataFrame, like: Outcome) -> Outcome:
     if like.kind == "survival":
         return Outcome(like.name, like.kind, table["event"].to_numpy(float), table["time"].to_numpy())
-    return Outcome(like.name, like.kind, table["outcome"].to_numpy())
+    return Outcome(like.name, like.kind, table["outcome"].to_numpy(float))
 
 
 def nested_cross_validate(
@@ -160,20 +164,37 @@ def nested_cross_validate(
     >>> result.scores[["model", "repeat", "fold"]].shape
     (5, 3)
     """
+    settings = read_settings(n_inner, l1_ratios, n_trees, screen, seed, n_jobs)
+    clinical = [clinical] if isinstance(clinical, str) else list(clinical)
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)
     features = read_features(adata, target, genes, clinical, batch_key)
     signatures = signature_weights(signatures or {}, features.names)
     models = check_models(models, features, signatures)
-    settings = Settings(
-        n_inner=n_inner, l1_ratios=tuple(l1_ratios), n_trees=n_trees, screen=screen, seed=seed, n_jobs=n_jobs
-    )
     folds = splits(target, patients, n_splits, n_repeats, seed)
     result = run_folds(features, target, patients, folds, models, signatures, settings)
     result.predictions.insert(0, "row", adata.obs_names.to_numpy()[result.predictions.pop("place")])
-    result.record.update(n_splits=n_splits, n_repeats=n_repeats, clinical=list(clinical), batch_key=batch_key)
+    result.record.update(n_splits=n_splits, n_repeats=n_repeats, clinical=clinical, batch_key=batch_key)
     return result
+
+
+def read_settings(n_inner, l1_ratios, n_trees, screen, seed, n_jobs: int = 1) -> Settings:
+    """The settings of models, refused where a number makes no sense."""
+    ratios = [l1_ratios] if np.isscalar(l1_ratios) else list(l1_ratios)
+    if not ratios or not all(isinstance(ratio, int | float) and 0.01 <= ratio <= 1 for ratio in ratios):
+        raise DataError(
+            f"l1_ratios={l1_ratios!r}: numbers from 0.01 (nearly ridge) to 1 (lasso), as (0.1, 0.5, 1.0). "
+            "With 0 no penalty is large enough to begin the path at."
+        )
+    return Settings(
+        n_inner=checks.whole_number(n_inner, "n_inner", least=2),
+        l1_ratios=tuple(float(ratio) for ratio in ratios),
+        n_trees=checks.whole_number(n_trees, "n_trees"),
+        screen=None if screen is None else checks.whole_number(screen, "screen"),
+        seed=checks.whole_number(seed, "seed", least=0),
+        n_jobs=n_jobs,
+    )
 
 
 def signature_weights(signatures: dict, names: pd.Index) -> dict[str, tuple[np.ndarray, np.ndarray]]:
