@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import os
+import re
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pm_lab.errors import DataError
@@ -71,8 +75,8 @@ class ModelCard:
         return [key for key in ITEMS if _is_empty(self.items.get(key))]
 
     def to_markdown(self) -> str:
-        """The card as Markdown."""
-        lines = [f"# {_inline(self.title)}", "", f"*{NOTICE}*", ""]
+        """The card as Markdown; no text in it can forge HTML, a heading, a list or a table."""
+        lines = [f"# {_escaped(self.title)}", "", f"*{NOTICE}*", ""]
         for section, items in SECTIONS.items():
             lines += [f"## {section}", ""]
             for key, title in items.items():
@@ -121,7 +125,8 @@ def model_card(title: str, **items) -> ModelCard:
     Parameters
     ----------
     title : the model's name and what it predicts.
-    items : text, number, list, dict or DataFrame by key; the keys are those of ``pm.model_card.ITEMS``.
+    items : text, number, date, path, list, dict or table by key; the keys are those of
+        ``pm.model_card.ITEMS``. What is blank, NaN or made of such alone is "not provided".
         ``versions`` are those of this environment unless given.
 
     Raises
@@ -159,52 +164,107 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _is_empty(value) -> bool:
-    if value is None or isinstance(value, (pd.DataFrame, pd.Series)):
-        return value is None or value.empty
-    return not isinstance(value, (bool, int, float)) and len(value) == 0
+def _is_empty(value: Any) -> bool:
+    """Whether nothing was said: None, NaN, blank text, or a container of such alone."""
+    if isinstance(value, (pd.DataFrame, pd.Series)):
+        return value.empty or bool(value.isna().to_numpy().all())
+    if isinstance(value, dict):
+        return all(map(_is_empty, value.values()))
+    if isinstance(value, str):
+        return not value.strip()
+    if _is_list(value):
+        return all(map(_is_empty, value))
+    return _is_missing(value)
 
 
-def _rounded(table) -> pd.DataFrame:
+def _is_list(value: Any) -> bool:
+    is_array = isinstance(value, np.ndarray) and value.ndim > 0
+    return is_array or isinstance(value, (list, tuple, set, frozenset, range, pd.Index))
+
+
+def _is_missing(value: Any) -> bool:
+    found = pd.isna(value)
+    return isinstance(found, (bool, np.bool_)) and bool(found)
+
+
+def _text(value: Any) -> str:
+    """One value as text: three digits, whole numbers in full, dates as year-month-day."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if _is_list(value):
+        return ", ".join(map(_text, value))
+    if isinstance(value, (np.generic, np.ndarray)) and not _is_missing(value):
+        value = value.item()
+    if not isinstance(value, str) and _is_missing(value):
+        return NOT_PROVIDED
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ").removesuffix(" 00:00:00")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _cells(table: pd.DataFrame | pd.Series) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns and rows of text; the index comes first, unless it only counts the rows."""
     table = table.to_frame() if isinstance(table, pd.Series) else table
-    return table.reset_index() if table.index.names != [None] else table
+    names, columns = (
+        [_text(name) for name in table.columns],
+        [table.iloc[:, i] for i in range(table.shape[1])],
+    )
+    if not table.index.equals(pd.RangeIndex(len(table))) or table.index.name is not None:
+        levels = range(table.index.nlevels)
+        names = ["" if name is None else _text(name) for name in table.index.names] + names
+        columns = [table.index.get_level_values(level) for level in levels] + columns
+    texts = [["–" if _is_empty(value) else _text(value) for value in column] for column in columns]
+    return names, [list(row) for row in zip(*texts, strict=True)]
 
 
-def _cell(value) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _lines(value: Any) -> list[str]:
+    """A list or dict, one line an item."""
+    if isinstance(value, dict):
+        return [f"{key}: {NOT_PROVIDED if _is_empty(item) else _text(item)}" for key, item in value.items()]
+    return [NOT_PROVIDED if _is_empty(item) else _text(item) for item in value]
 
 
-def _inline(text: str) -> str:
-    return " ".join(str(text).split())
+# What Markdown reads as markup within a line, and as a heading, list, quote or rule at its start. An
+# underscore within a word is none, and & is only before the name of a character.
+WITHIN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+AT_START = re.compile(r"^([#>=]|--|[+-](?=\s|$)|\d+(?=[.)](\s|$)))")
+ENTITY = re.compile(r"&(?=#?\w+;)")
 
 
-def _markdown(value) -> str:
+def _escaped(text: Any) -> str:
+    """Text on one line in which Markdown finds nothing but text."""
+    line = " ".join(_text(text).split())
+    line = ENTITY.sub("&amp;", WITHIN.sub(r"\\\g<0>", line)).replace("<", "&lt;")
+    if line[:1].isdigit():
+        return AT_START.sub(lambda found: found[0] + "\\", line)
+    return AT_START.sub(r"\\\g<0>", line)
+
+
+def _markdown(value: Any) -> str:
     if _is_empty(value):
         return f"*{NOT_PROVIDED}*"
     if isinstance(value, (pd.DataFrame, pd.Series)):
-        table = _rounded(value)
-        rows = [[str(name) for name in table.columns], ["---"] * table.shape[1]]
-        rows += [[_cell(cell).replace("|", "\\|") for cell in row] for row in table.itertuples(index=False)]
+        names, rows = _cells(value)
+        rows = [[*map(_escaped, names)], ["---"] * len(names), *([*map(_escaped, row)] for row in rows)]
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    if isinstance(value, dict):
-        return "\n".join(f"- {key}: {_inline(_cell(item))}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return "\n".join(f"- {_inline(_cell(item))}" for item in value)
-    return _cell(value)
+    if isinstance(value, dict) or _is_list(value):
+        return "\n".join(f"- {_escaped(line)}" for line in _lines(value))
+    paragraphs = re.split(r"\n\s*\n", _text(value))
+    return "\n\n".join(_escaped(part) for part in paragraphs if part.strip())
 
 
-def _html(value) -> str:
+def _html(value: Any) -> str:
     if _is_empty(value):
         return f"<em>{NOT_PROVIDED}</em>"
     if isinstance(value, (pd.DataFrame, pd.Series)):
-        table = _rounded(value)
-        text = table.to_html(index=False, border=0, float_format=lambda x: f"{x:.3g}", escape=True)
-        if len(table) <= FOLDED:
-            return text
-        return f"<details><summary>{len(table):,} rows</summary>{text}</details>"
-    if isinstance(value, (dict, list, tuple)):
-        texts = (
-            [f"{k}: {_cell(v)}" for k, v in value.items()] if isinstance(value, dict) else map(_cell, value)
+        names, rows = _cells(value)
+        with pd.option_context("display.max_colwidth", None):
+            text = pd.DataFrame(rows, columns=names).to_html(index=False, border=0, escape=True)
+        return (
+            text if len(rows) <= FOLDED else f"<details><summary>{len(rows):,} rows</summary>{text}</details>"
         )
-        return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>"
-    return html.escape(_cell(value))
+    if isinstance(value, dict) or _is_list(value):
+        return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in _lines(value)) + "</ul>"
+    return html.escape(_text(value))

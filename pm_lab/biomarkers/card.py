@@ -50,7 +50,7 @@ def panel_card(
         "method": {key: record[key] for key in ("method", "l1_ratio", "alpha", "screen") if record.get(key)},
         "predictors": f"expression of {len(panel.genes)} genes (of {record.get('n_candidates', '?')})",
         "weights": pd.DataFrame({"gene": panel.genes, "weight per SD": panel.weights}),
-        "missing": "missing expression filled in with the gene's median in the training patients",
+        "missing": _missing(record),
         "seed": record.get("seed"),
     }
     if record.get("cohort"):
@@ -66,6 +66,27 @@ def panel_card(
     if subgroups is not None:
         found["subgroups"] = subgroups
     return model_card(f"{panel.name}: {panel.outcome}", **(found | items))
+
+
+def _missing(record: dict) -> list[str] | str:
+    """What was missing when the panel was fitted, and what is done where it is applied."""
+    applied = (
+        "where the panel is applied, missing genes and values count as average (the mean of discovery, or "
+        "of the cohort where it is standardised there), with a warning that counts them; patients with less "
+        "than half of its weight measured have no score"
+    )
+    counts = record.get("missing")
+    if counts is None:
+        return applied
+    n, p = record.get("n_patients", 0), record.get("n_candidates", 0)
+    fitted = f"no expression value was missing at fitting ({n:,} patients × {p:,} candidate genes)"
+    if counts["values"]:
+        fitted = (
+            f"{counts['values']:,} of {n * p:,} expression values were missing at fitting, in "
+            f"{counts['genes']:,} of {p:,} candidate genes and {counts['patients']:,} of {n:,} patients, and "
+            "filled in with the gene's median in the training patients"
+        )
+    return [fitted, applied]
 
 
 def _from_nested(nested: NestedResult) -> dict:
