@@ -1,5 +1,9 @@
 """Model cards: nothing that is unknown is left out of sight, and nothing in them is run."""
 
+import datetime
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -41,9 +45,106 @@ def test_text_is_escaped_in_html(card):
     assert "<script>" not in page and "&lt;script&gt;" in page and "<h2>Panel &lt;b&gt;" in page
 
 
-def test_empty_values_are_not_provided():
-    card = model_card("x", purpose="", limitations=[], weights=pd.DataFrame(), seed=0)
-    assert {"purpose", "limitations", "weights"} <= set(card.missing) and "seed" not in card.missing
+def test_zero_and_false_are_values():
+    assert not {"seed", "n"} & set(model_card("x", seed=0, n=False).missing)
+
+
+def test_text_forges_nothing_in_markdown():
+    """Rendered with tables on, hostile text gives the same headings, lists and tables as harmless text."""
+    import mistune  # of nbconvert
+    hostile = [
+        "# H1",
+        "===",
+        "---",
+        "- item",
+        "1. item",
+        "> quote",
+        "<script>alert(1)</script>",
+        "| a | b |\n|---|---|\n| 1 | 2 |",
+        "![seen](http://example.org/x.png)",
+        "`code` *em* __strong__ ~~gone~~ $x$",
+        "    indented",
+    ]
+    pages = []
+    for text in ("harmless", "\n\n".join(hostile), "line\n" + "\n".join(hostile)):
+        cell = pd.DataFrame({text: [text]}, index=pd.Index([text], name=text))
+        card = model_card(text, purpose=text, limitations=[text], n={text: text}, baseline=cell)
+        page = mistune.create_markdown(escape=False, plugins=["table", "strikethrough"])(card.to_markdown())
+        tags = (
+            "h1",
+            "h2",
+            "hr",
+            "li",
+            "ol",
+            "table",
+            "tr",
+            "td",
+            "img",
+            "script",
+            "code",
+            "pre",
+            "em",
+            "del",
+        )
+        pages.append({tag: page.count(f"<{tag}>") + page.count(f"<{tag} ") for tag in tags})
+        assert text == "harmless" or "&lt;script&gt;alert(1)" in page
+    assert pages[0] == pages[1] == pages[2] and pages[0]["h1"] == 1 and pages[0]["table"] == 1
+
+
+def test_markdown_keeps_paragraphs_and_plain_words():
+    text = model_card("x", purpose="First\nline.\n\nSecond: a_b, p > .05 & so on.").to_markdown()
+    assert "First line.\n\nSecond: a_b, p > .05 & so on.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.int64(5), "5"),
+        (np.float32(0.12345), "0.123"),
+        (12345.0, "12345"),
+        (np.bool_(True), "True"),
+        (np.array(2.5), "2.5"),
+        (pd.Timestamp("2020-01-02"), "2020-01-02"),
+        (pd.Timestamp("2020-01-02 13:30"), "2020-01-02 13:30:00"),
+        (datetime.date(2020, 1, 2), "2020-01-02"),
+        (Path("folder/file.csv"), "folder/file.csv"),
+        (np.array([1, 2]), "- 1\n- 2"),
+        ({"sites": ["a", "b"], "closed": None}, "- sites: a, b\n- closed: not provided"),
+    ],
+)
+def test_values_of_every_kind(value, shown):
+    card = model_card("x", n=value)
+    assert f"**Patients and events**\n\n{shown}\n" in card.to_markdown() and "n" not in card.missing
+    assert all(line.removeprefix("- ") in card.to_html() for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", "  \n", float("nan"), np.float32("nan"), pd.NaT, pd.NA),
+        *([], [None], ["", float("nan")], {}, {"patients": None}, np.array([]), np.array([np.nan])),
+        *(pd.DataFrame(), pd.Series(dtype=float), pd.DataFrame({"c_index": [np.nan]})),
+    ],
+    ids=repr,
+)
+def test_what_says_nothing_is_not_provided(value):
+    card = model_card("x", purpose=value)
+    title = ITEMS["purpose"]
+    assert "purpose" in card.missing and f"**{title}**\n\n*{NOT_PROVIDED}*" in card.to_markdown()
+    assert f">{title}</th><td" in card.to_html() and card.to_html().count(f"<em>{NOT_PROVIDED}</em>") == len(
+        card.missing
+    )
+
+
+def test_names_of_rows_are_kept_whatever_they_are():
+    table = pd.DataFrame({"gene": ["A"], "weight": [np.nan]}, index=pd.Index(["x"], name="gene"))
+    text = model_card("x", weights=table, calibration=pd.Series({"slope": 0.9}, name="value")).to_markdown()
+    assert "| gene | gene | weight |\n| --- | --- | --- |\n| x | A | – |" in text
+    assert "|  | value |\n| --- | --- |\n| slope | 0.9 |" in text
+    several = pd.concat({"nki": table}, names=["cohort"])
+    assert "| cohort | gene | gene | weight |" in model_card("x", weights=several).to_markdown()
+    long = "long text" * 20
+    assert long in model_card("x", baseline=pd.DataFrame({"note": [long]})).to_html()
 
 
 def test_saved_as_markdown_and_html(card, tmp_path):
