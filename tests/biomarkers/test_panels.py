@@ -62,14 +62,111 @@ def test_what_is_no_panel_is_not_loaded(tmp_path, content, message):
         pm.biomarkers.Panel.load(tmp_path / "other.json")
 
 
-def test_a_damaged_panel_is_not_loaded(panel, tmp_path):
-    path = tmp_path / "panel.json"
+@pytest.fixture(scope="module")
+def content(panel, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "panel.json"
     panel.save(path)
-    content = json.loads(path.read_text())
-    content["weights"].pop()
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="damaged"):
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("weights", lambda old: old[1:], "weights for"),
+        ("weights", lambda old: ["a", *old[1:]], "weights are no finite numbers"),
+        ("weights", lambda old: [None, *old[1:]], "weights are no finite numbers"),
+        ("weights", lambda old: [True, *old[1:]], "weights are no finite numbers"),
+        ("weights", lambda old: [old], "weights are no finite numbers"),
+        ("weights", lambda old: [0.0 for _ in old], "or all zero"),
+        ("weights", lambda old: [10**400, *old[1:]], "weights are no finite numbers"),
+        ("means", lambda old: dict.fromkeys(range(len(old)), 1.0), "means are no finite"),
+        ("sds", lambda old: [0, *old[1:]], "sds are no numbers above 0"),
+        ("sds", lambda old: [-1.0, *old[1:]], "sds are no numbers above 0"),
+        ("intercept", lambda old: "0", "intercept is no finite number"),
+        ("intercept", lambda old: float("nan"), "NaN is no number"),
+        ("kind", lambda old: "foo", "kind is none of survival, binary, continuous"),
+        ("kind", lambda old: ["survival"], "kind is none of"),
+        ("kind", lambda old: "binary", "which class"),
+        ("name", lambda old: None, "name is no text"),
+        ("outcome", lambda old: "", "outcome is no text"),
+        ("genes", lambda old: [], "genes are no names"),
+        ("genes", lambda old: [old[1], *old[1:]], "genes are no names, each once"),
+        ("genes", lambda old: list(range(len(old))), "genes are no names"),
+        ("genes", lambda old: "".join(gene[0] for gene in old), "genes are no names"),
+        ("identifiers", lambda old: {"symbol": ["A"]}, r"1 identifiers\['symbol'\] for"),
+        ("identifiers", lambda old: [1], "identifiers are no lists"),
+        ("identifiers", lambda old: {"symbol": "A"}, "identifiers are no lists"),
+        ("record", lambda old: [], "record is no record"),
+        ("patients", lambda old: {"names": []}, "no salt"),
+        ("patients", lambda old: old | {"names": [1]}, "no salt"),
+        ("more", lambda old: 1, r"it has \['more'\]"),
+    ],
+)
+def test_a_damaged_panel_is_not_loaded(content, tmp_path, part, change, message):
+    path = tmp_path / "panel.json"
+    path.write_text(json.dumps(content | {part: change(content.get(part))}))
+    with pytest.raises(DataError, match=message):
         pm.biomarkers.Panel.load(path)
+
+
+def test_files_that_cannot_be_read_or_written(panel, tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        pm.biomarkers.Panel.load(tmp_path)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not JSON"):
+        pm.biomarkers.Panel.load(tmp_path / "deep.json")
+    (tmp_path / "binary.json").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(DataError, match="not JSON"):
+        pm.biomarkers.Panel.load(tmp_path / "binary.json")
+    with pytest.raises(DataError, match=r"no folder .*absent"):
+        panel.save(tmp_path / "absent" / "panel.json")
+    assert not (tmp_path / "absent").exists()
+
+
+def with_missing(cohort, values):
+    """A copy without some values: patient's row → genes."""
+    cohort = cohort.copy()
+    for row, genes in values.items():
+        cohort.X[row, cohort.var_names.get_indexer(genes)] = np.nan
+    return cohort
+
+
+def test_missing_values_count_as_average_and_are_counted(panel, halves):
+    weight = pd.Series(panel.weights, panel.genes).abs().sort_values()
+    few, most = list(weight.index[:2]), list(weight.index[1:])
+    with pytest.warns(PmLabWarning, match=r"'ours', 40 patients: 3 values of 2 patients .* \(P080, P083\)"):
+        found = panel.predict(with_missing(halves[1], {0: few, 3: few[:1]}))
+    whole, values = panel.predict(halves[1]), halves[1].to_df().iloc[0]
+    place = [panel.genes.index(gene) for gene in few]
+    lost = sum((values[panel.genes[i]] - panel.means[i]) / panel.sds[i] * panel.weights[i] for i in place)
+    assert found.iloc[0] == pytest.approx(whole.iloc[0] - lost)
+    pd.testing.assert_series_equal(found.drop(["P080", "P083"]), whole.drop(["P080", "P083"]), rtol=1e-12)
+    lacking = with_missing(halves[1], {5: most})
+    with pytest.warns(PmLabWarning, match=r"1 patients have no score.*\(P085\)"):
+        found = panel.predict(lacking)
+    assert np.isnan(found["P085"])
+    pd.testing.assert_series_equal(found.drop("P085"), whole.drop("P085"), rtol=1e-12)
+    with pytest.warns(PmLabWarning, match="no score"), pytest.raises(DataError, match=r"1 of 40 .*\(P085\)"):
+        external_validation(panel, lacking, "os")
+
+
+def test_a_gene_without_any_value_is_not_measured(panel, halves):
+    weakest = pd.Series(panel.weights, panel.genes).abs().idxmin()
+    empty = with_missing(halves[1], dict.fromkeys(range(40), [weakest]))
+    result = external_validation(panel, empty, "os", n_boot=10)
+    assert result.missing.index.tolist() == [weakest]
+
+
+def test_missing_values_at_fitting_are_recorded_and_on_the_card(panel, halves):
+    assert panel.record["missing"] == {"values": 0, "genes": 0, "patients": 0}
+    assert "no expression value was missing" in pm.biomarkers.panel_card(panel).to_markdown()
+    gapped = fit_panel(with_missing(halves[0], {0: ["G00", "G50"], 1: ["G50"]}), "os")
+    assert gapped.record["missing"] == {"values": 3, "genes": 2, "patients": 2}
+    text = pm.biomarkers.panel_card(gapped).to_markdown()
+    assert (
+        "3 of 4,800 expression values were missing at fitting, in 2 of 60 candidate genes and 2 of 80" in text
+    )
+    assert "no score" in text
 
 
 def test_a_single_patient_can_be_scored(panel, halves):
