@@ -152,7 +152,7 @@ def test_missing_values_count_as_average_and_are_counted(panel, halves):
 
 def test_a_gene_without_any_value_is_not_measured(panel, halves):
     weakest = pd.Series(panel.weights, panel.genes).abs().idxmin()
-    empty = with_missing(halves[1], dict.fromkeys(range(40), [weakest]))
+    empty = with_missing(halves[1], {row: [weakest] for row in range(40)})
     result = external_validation(panel, empty, "os", n_boot=10)
     assert result.missing.index.tolist() == [weakest]
 

@@ -171,6 +171,7 @@ def test_random_panels_on_their_own_patients_are_warned_of(parts):
         pm.biomarkers.random_panels(parts[0], renamed_copy(parts[0]), "os", size=3, n_panels=2)
 
 
+@pytest.mark.filterwarnings("ignore:17 events only")
 @pytest.mark.parametrize("late", ["expression", "G00"])
 def test_expression_measured_after_time_zero_is_refused(survival_panel, parts, late):
     other = parts[1].copy()
