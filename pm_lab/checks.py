@@ -326,23 +326,25 @@ def symbols(adata: AnnData) -> None:
     )
 
 
-def whole_numbers(least: int, **values) -> None:
-    """Raise DataError where an argument is not a whole number of ``least`` or more.
+def number(value, argument: str) -> float:
+    """Return an argument that measures something, or raise DataError when it is no finite number.
 
     Examples
     --------
     >>> from pm_lab import checks
-    >>> checks.whole_numbers(1, n_splits=5, n_repeats=3)
+    >>> checks.number(60, "horizon")
+    60.0
     """
-    from numbers import Integral
+    from math import isfinite
+    from numbers import Real
 
-    for name, value in values.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise DataError(f"{name}={value!r}: a whole number, {least} or more, is needed.")
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+        raise DataError(f"{argument}={value!r}: a number is needed.")
+    return float(value)
 
 
 def shares(**values) -> None:
-    """Raise DataError where an argument is not a number between 0 and 1, both excluded.
+    """Raise DataError where an argument is not a number above 0 and below 1.
 
     Examples
     --------
@@ -354,7 +356,7 @@ def shares(**values) -> None:
     for name, value in values.items():
         if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < 1:
             meant = f" (did you mean {value / 100:g}?)" if value in range(2, 100) else ""
-            raise DataError(f"{name}={value!r}: a number between 0 and 1 is needed{meant}.")
+            raise DataError(f"{name}={value!r}: a share below 1 and above 0 is needed{meant}.")
 
 
 def _first(names, n: int = 5) -> str:

@@ -50,7 +50,8 @@ def declare_endpoint(
     censored : the level of ``event`` that means censored; the others are causes.
     of_interest : the cause that counts as the event; the other causes compete with it. Without one, any cause
         is the event.
-    start : column with the date of time zero, needed where ``measured`` has dates.
+    start : column with the date of time zero, needed where ``measured`` has dates. As text ("2020-01-31")
+        if the cohort is to be written as h5ad, which takes no dates.
     measured : when covariates were measured: {covariate: column with its date or its time since time zero in
         ``unit``, or one number}. A covariate measured after a patient's time zero (after ``entry``, where
         there is one) is refused by every analysis: only who lived long enough has a value (immortal time).
@@ -77,7 +78,7 @@ def declare_endpoint(
         "censored": censored,
         "of_interest": of_interest,
         "start": start,
-        "measured": dict(measured) if measured else None,
+        "measured": (dict(measured) or None) if isinstance(measured, Mapping) else measured,
     }
     spec = {key: value for key, value in given.items() if value is not None}
     endpoint_table(cohort, spec)
@@ -181,6 +182,8 @@ def _declarations(cohort: AnnData | pd.DataFrame) -> dict:
 
 def specification(cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> dict:
     """The declaration of an endpoint, its form checked."""
+    if not isinstance(endpoint, str | Mapping):
+        raise DataError(f"endpoint={endpoint!r}: the name of a declared endpoint, or its declaration.")
     if isinstance(endpoint, Mapping):
         spec, called = dict(endpoint), "endpoint"
     else:
@@ -197,6 +200,11 @@ def specification(cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> di
     if missing or unknown:
         wrong = f"lacks {missing}" if missing else f"has {unknown}, which mean nothing"
         raise DataError(f"{called} {wrong}. It needs {list(REQUIRED)} and may have {list(OPTIONAL)}.")
+    for part in ("time", "event", "unit", "entry", "start"):
+        if part in spec and not isinstance(spec[part], str):
+            raise DataError(f"{called}: {part}={spec[part]!r} is no text, such as the name of a column.")
+    if not isinstance(spec.get("measured", {}), Mapping):
+        raise DataError(f"{called}: measured={spec['measured']!r} is no dict by covariate.")
     return spec
 
 
@@ -313,7 +321,10 @@ def _has_events(obs: pd.DataFrame, table: pd.DataFrame, spec: dict) -> None:
 
 
 def check_measured(cohort, endpoint: str | Mapping, covariates: Iterable[str]) -> None:
-    """Refuse covariates that the endpoint declares as measured after time zero (or after entry).
+    """Refuse covariates that were not known at time zero (or at entry), as far as endpoints say so.
+
+    These are the times and events of this and of all declared endpoints, and what this endpoint declares as
+    measured later.
 
     Parameters
     ----------
@@ -324,10 +335,12 @@ def check_measured(cohort, endpoint: str | Mapping, covariates: Iterable[str]) -
     DesignError
         One of them, or ``"expression"`` where a gene is among them, was measured too late in some patients.
     DataError
-        Dates of measurement without the date of time zero, or missing ones.
+        One of them is a part of an endpoint. Dates of measurement without the date of time zero, or missing
+        ones.
     """
     spec = specification(cohort, endpoint)
     wanted = set(covariates)
+    _refuse_parts_of_endpoints(cohort, endpoint, spec, wanted)
     if not isinstance(cohort, pd.DataFrame) and not wanted.isdisjoint(checks.bulk_of(cohort).var_names):
         wanted.add(EXPRESSION)
     declared = {name: when for name, when in spec.get("measured", {}).items() if name in wanted}
@@ -343,6 +356,19 @@ def check_measured(cohort, endpoint: str | Mapping, covariates: Iterable[str]) -
                 "that far have a value, so it would seem to protect (immortal time). Mend: use a value known "
                 "at time zero, or start the clock at the measurement, or declare it as the entry."
             )
+
+
+def _refuse_parts_of_endpoints(cohort, endpoint: str | Mapping, spec: dict, names: set[str]) -> None:
+    own = endpoint if isinstance(endpoint, str) else "endpoint"
+    parts = endpoint_columns(cohort) | {str(spec[part]): own for part in ("time", "event")}
+    parts.pop(spec.get("entry"), None)  # known when a patient comes under observation, such as an age
+    held = {name: parts[name] for name in sorted(names & set(parts))}
+    if held:
+        shown = ", ".join(f"{name!r} (of {of!r})" for name, of in held.items())
+        raise DataError(
+            f"{shown} {'is' if len(held) == 1 else 'are'} part of an endpoint: known only after what is to "
+            "be explained or predicted. Leave it out of covariates, groups and scores."
+        )
 
 
 def _time_of_measurement(obs: pd.DataFrame, spec: dict, name: str, when: str | float) -> pd.Series:

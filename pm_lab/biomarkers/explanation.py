@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -164,10 +165,9 @@ def _check_arguments(adata, model, patient, correlation: float, n_shuffles: int)
         raise DataError(f"model={model!r}: the name of one model.")
     if patient is not None and patient not in adata.obs_names:
         raise DataError(f"patient={patient!r} is not in obs_names ({', '.join(adata.obs_names[:3])}, ...).")
-    if not 0 < correlation <= 1:
-        raise DataError(f"correlation={correlation}: a number above 0 and up to 1.")
-    if n_shuffles < 1:
-        raise DataError(f"n_shuffles={n_shuffles}: one at least.")
+    if not isinstance(correlation, Real) or not 0 < correlation <= 1:
+        raise DataError(f"correlation={correlation!r}: a number above 0 and up to 1.")
+    checks.whole_number(n_shuffles, "n_shuffles")
 
 
 def _prepared(fitted: Fitted, values: np.ndarray, batch, rows: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from pm_lab import checks
+from pm_lab import checks, leaks
 from pm_lab.biomarkers.paths import martingale_residuals
 from pm_lab.endpoints import check_measured, endpoint_columns
 from pm_lab.errors import DataError, PmLabWarning
@@ -17,7 +17,10 @@ from pm_lab.validation import Outcome
 
 COPIES = 6  # of the matrix that are held at once: whole, training, inner training, standardised, test
 LARGEST_SHARE = 0.8  # of the free memory
-SAME = 0.9999  # absolute rank correlation at which a feature is the outcome itself
+MOST_LEVELS = 20  # of a clinical column that is no number
+FEWEST_GENES = 20  # with fewer, two patients may have the same profile
+TWINS = 0.005  # difference, in SDs of a gene, below which two profiles are one sample
+MOST_COMPARED, PROJECTIONS = 2000, 16  # genes and random directions in which twins are looked for
 
 
 @dataclass
@@ -41,8 +44,8 @@ def read_features(
     """The features of a cohort, refused where they hold the outcome or do not fit into memory."""
     adata = checks.bulk_of(cohort)
     checks.unique_names(adata)
-    clinical = [clinical] if isinstance(clinical, str) else list(clinical)
-    _refuse_outcome_columns(adata, outcome, [*clinical, *([batch_key] if batch_key else [])])
+    clinical = names_given(clinical, "clinical")
+    refuse_outcome_columns(adata, outcome, [*clinical, *([batch_key] if batch_key else [])])
     place = _places(adata, genes)
     _refuse_outcome_names(adata, outcome, adata.var_names[place])
     if outcome.kind == "survival":
@@ -52,18 +55,37 @@ def read_features(
     names = adata.var_names[place].astype(str)
     matrix, names = _informative(matrix, names)
     _refuse_same_profile(matrix, adata.obs_names)
-    _refuse_outcome_values(matrix, names, outcome)
+    leaks.check_matrix(matrix, names, outcome)
     table = encode_clinical(adata.obs, clinical)
-    batch = None
-    if batch_key is not None:
-        batch = checks.obs_column(adata, batch_key, argument="batch_key").astype(str).to_numpy()
+    leaks.check_columns(adata.obs, clinical, outcome, "clinical")
+    batch = None if batch_key is None else _batch(adata, batch_key, outcome)
     return Features(matrix, names, table.to_numpy(float), table.columns, batch)
+
+
+def names_given(names, argument: str) -> list[str]:
+    """One name or several as a list, without repeats."""
+    names = [names] if isinstance(names, str) else names
+    try:
+        return list(dict.fromkeys(names))
+    except TypeError:
+        raise DataError(f"{argument}={names!r}: a name, or a list of names.") from None
+
+
+def _batch(adata, key: str, outcome: Outcome) -> np.ndarray:
+    batch = checks.obs_column(adata, key, argument="batch_key").astype(str)
+    if batch.nunique() == len(batch):
+        raise DataError(
+            f"batch_key={key!r} has as many batches as patients ({len(batch):,}): centred in batches of one, "
+            "nothing is left of the expression. Pass the column of the laboratory's batches."
+        )
+    leaks.check_columns(adata.obs, [key], outcome, "batch_key", most_levels=np.inf)
+    return batch.to_numpy()
 
 
 def _places(adata, genes) -> np.ndarray:
     if genes is None:
         return np.arange(adata.n_vars)
-    wanted = pd.Index([genes] if isinstance(genes, str) else list(genes)).drop_duplicates()
+    wanted = pd.Index(names_given(genes, "genes"))
     place = adata.var_names.get_indexer(wanted)
     if (place < 0).any():
         raise DataError(
@@ -74,13 +96,13 @@ def _places(adata, genes) -> np.ndarray:
     return place
 
 
-def _refuse_outcome_columns(adata, outcome: Outcome, columns: list[str]) -> None:
+def refuse_outcome_columns(adata, outcome: Outcome, columns: list[str]) -> None:
     of_endpoint = endpoint_columns(adata)
     held = [name for name in columns if name in outcome.columns or name in of_endpoint]
     if held:
         raise DataError(
             f"{_first(held)} {'is' if len(held) == 1 else 'are'} the outcome {outcome.name!r} or part of an "
-            "endpoint, known only after what is to be predicted. Leave it out of the features."
+            "endpoint, known only after what is to be predicted. Leave it out of the features and groups."
         )
 
 
@@ -117,9 +139,10 @@ def _matrix(adata, layer: str | None, place: np.ndarray) -> np.ndarray:
     n_infinite = int(np.isinf(matrix).sum())
     if n_infinite:
         raise DataError(f"X holds {n_infinite:,} infinite values: a logarithm of zero? Mend them first.")
-    if matrix.size and np.nanmax(matrix) > 200 and not (matrix % 1).any():
+    largest = np.fmax.reduce(matrix, axis=None, initial=0.0)
+    if largest > 200 and not np.nansum(matrix % 1):
         raise DataError(
-            f"X holds whole numbers up to {np.nanmax(matrix):.4g}: raw counts, whose spread is the library "
+            f"X holds whole numbers up to {largest:.4g}: raw counts, whose spread is the library "
             "size. Run pm.bulk.normalize(cohort) first."
         )
     return matrix
@@ -144,11 +167,10 @@ def _informative(matrix: np.ndarray, names: pd.Index) -> tuple[np.ndarray, pd.In
 
 
 def _refuse_same_profile(matrix: np.ndarray, names: pd.Index) -> None:
-    """One tumour under two names would be in training and in test."""
-    if matrix.shape[1] < 20:
+    """One tumour under two names would be in training and in test, also after rounding or a file format."""
+    if matrix.shape[1] < FEWEST_GENES:
         return
-    hashes = pd.util.hash_array(np.array([row.tobytes() for row in matrix], dtype=object))
-    twice = pd.Series(hashes).duplicated(keep=False).to_numpy()
+    twice = _twins(_robustly_scaled(matrix))
     if twice.any():
         raise DataError(
             f"{int(twice.sum()):,} rows have an expression profile that occurs twice "
@@ -157,58 +179,92 @@ def _refuse_same_profile(matrix: np.ndarray, names: pd.Index) -> None:
         )
 
 
-def _refuse_outcome_values(matrix: np.ndarray, names: pd.Index, outcome: Outcome) -> None:
-    if outcome.kind == "survival":
-        targets = {"time": outcome.time, "event": outcome.values}
-    else:
-        targets = {"outcome": outcome.values}
-    filled = np.where(np.isnan(matrix), np.nanmedian(matrix, axis=0), matrix)
-    centred = filled - filled.mean(axis=0)
-    size = np.sqrt((centred**2).sum(axis=0))
-    for what, target in targets.items():
-        direction = target - target.mean()
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r = np.abs(direction @ centred) / (size * np.linalg.norm(direction))
-        held = names[np.nan_to_num(r) > SAME]
-        if len(held):
-            raise DataError(
-                f"the outcome is among the features: {_first(held)} is the {what} of {outcome.name!r} itself "
-                "(correlation 1). Remove it from X."
-            )
+def _robustly_scaled(matrix: np.ndarray) -> np.ndarray:
+    """Some genes by their quartiles: one patient on another scale must not make all others look alike."""
+    step = max(1, matrix.shape[1] // MOST_COMPARED)
+    values = matrix[:, ::step]
+    missing = np.isnan(values)
+    values = np.where(missing, np.nanmedian(values, axis=0), values)
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    scale = np.where(high > low, (high - low) / 1.35, values.std(axis=0))
+    return np.clip((values - middle) / np.where(scale > 0, scale, 1.0), -10, 10)
 
 
-def encode_clinical(obs: pd.DataFrame, columns: list[str], levels: dict | None = None) -> pd.DataFrame:
-    """Clinical columns as numbers: numbers as they are, others one column for each level but the first.
+def _twins(values: np.ndarray) -> np.ndarray:
+    """Rows that another is no further from than TWINS: near in random directions, then in all genes."""
+    from scipy.spatial import cKDTree
 
-    ``levels`` (column → levels) are those of an earlier cohort; by default what is in this one. Missing
-    values stay NaN and are filled in inside the folds.
+    rng = np.random.default_rng(0)
+    seen = values @ rng.normal(size=(values.shape[1], PROJECTIONS)) / np.sqrt(PROJECTIONS)
+    near = TWINS * np.sqrt(values.shape[1])
+    found = np.zeros(len(values), bool)
+    for one, other in cKDTree(seen).query_pairs(2 * near):
+        if np.linalg.norm(values[one] - values[other]) < near:
+            found[[one, other]] = True
+    return found
+
+
+def encode_clinical(
+    obs: pd.DataFrame, columns: list[str], argument: str = "clinical", most_levels: int = MOST_LEVELS
+) -> pd.DataFrame:
+    """Columns of obs as numbers: numbers as they are, others one column for each level but the first.
+
+    Missing values stay NaN and are filled in inside the folds. A column that says nothing is left out with
+    a warning; dates, identifiers and infinite numbers are refused.
     """
     absent = [name for name in columns if name not in obs]
     if absent:
-        raise DataError(f"obs has no {absent}; it has {_first(obs.columns, 12)}.")
-    parts = {}
+        raise DataError(f"{argument}: obs has no {absent}; it has {_first(obs.columns, 12)}.")
+    parts, empty = {}, []
     for name in columns:
         column = obs[name]
-        known = (levels or {}).get(name)
-        if known is None and pd.api.types.is_numeric_dtype(column):
-            parts[name] = column.astype(float)
-            continue
-        known = clinical_levels(obs, [name]).get(name) if known is None else known
-        text = column.astype(str).where(column.notna())
-        for level in known[1:]:
-            parts[f"{name}={level}"] = (text == level).astype(float).where(text.notna())
+        if column.nunique() < 2:
+            empty.append(name)
+        elif pd.api.types.is_numeric_dtype(column):
+            parts[name] = _finite(column, argument)
+        else:
+            text = column.astype(object).astype(str).where(column.notna())
+            for level in _levels(column, argument, most_levels)[1:]:
+                parts[f"{name}={level}"] = (text == level).astype(float).where(text.notna())
+    if empty:
+        warnings.warn(
+            f"{argument}: {_first(empty)} {'has' if len(empty) == 1 else 'have'} one value only, or none, in "
+            f"these {len(obs):,} patients and {'is' if len(empty) == 1 else 'are'} left out.",
+            PmLabWarning,
+            stacklevel=4,
+        )
     return pd.DataFrame(parts, index=obs.index)
 
 
-def clinical_levels(obs: pd.DataFrame, columns: list[str]) -> dict[str, list[str]]:
-    """Levels of the clinical columns that are not numbers."""
-    found = {}
-    for name in columns:
-        column = obs[name]
-        if not pd.api.types.is_numeric_dtype(column):
-            levels = column.cat.categories if column.dtype == "category" else sorted(column.dropna().unique())
-            found[name] = [str(level) for level in levels if (column == level).any()]
-    return found
+def _finite(column: pd.Series, argument: str) -> np.ndarray:
+    values = column.to_numpy(float, na_value=np.nan)
+    infinite = np.isinf(values)
+    if infinite.any():
+        raise DataError(
+            f"{argument}: {column.name!r} is infinite for {int(infinite.sum()):,} of {len(values):,} "
+            f"patients ({_first(column.index[infinite])}). Mend these values, or make them missing."
+        )
+    return values
+
+
+def _levels(column: pd.Series, argument: str, most_levels: int) -> list[str]:
+    """Levels that somebody has, in order; refused where they are dates or identifiers."""
+    values = column.cat.categories if column.dtype == "category" else column
+    if "date" in pd.api.types.infer_dtype(values, skipna=True):
+        raise DataError(
+            f"{argument}: {column.name!r} holds dates. Make it a number, such as years since the first one."
+        )
+    present = column.dropna()
+    found = present.cat.categories if present.dtype == "category" else sorted(present.unique(), key=str)
+    here = set(present.astype(str))
+    levels = [str(level) for level in found if str(level) in here]
+    if len(levels) > most_levels or len(levels) == len(present):
+        raise DataError(
+            f"{argument}: {column.name!r} has {len(levels):,} levels in {len(present):,} patients "
+            f"({_first(levels)}): an identifier, or numbers kept as text. Make it numbers, merge levels to "
+            f"{min(most_levels, len(present) - 1)} at most, or leave it out."
+        )
+    return levels
 
 
 @dataclass

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks
+from pm_lab.biomarkers.features import refuse_outcome_columns
 from pm_lab.biomarkers.nested import NestedResult, out_of_fold_interval
 from pm_lab.endpoints import check_measured
 from pm_lab.errors import DataError
@@ -64,12 +65,14 @@ def subgroup_performance(
         raise DataError(
             f"{int(absent.sum()):,} rows of the result are not in this cohort. Pass the same one."
         )
+    by = [by] if isinstance(by, str) else list(by)
     if result.outcome.kind == "survival":  # a group known only later holds those who lived until then
-        check_measured(adata, result.outcome.name, [by] if isinstance(by, str) else by)
+        check_measured(adata, result.outcome.name, by)
+    refuse_outcome_columns(adata, result.outcome, by)
     obs = adata.obs.loc[predictions["row"]]
     whole = _performance(predictions, np.ones(len(predictions), bool), result, n_boot)
     rows = {("all", "all"): whole}
-    for column in [by] if isinstance(by, str) else by:
+    for column in by:
         if column not in obs:
             raise DataError(f"obs has no column {column!r}.")
         for level, members in _levels(obs[column], (cuts or {}).get(column)).items():

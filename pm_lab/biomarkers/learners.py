@@ -5,23 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-from pm_lab.biomarkers.features import Features, Preparation, prepare
+from pm_lab import checks
+from pm_lab.biomarkers.features import Features, Preparation, names_given, prepare
 from pm_lab.biomarkers.paths import elastic_net_path, penalties
 from pm_lab.errors import DataError
 from pm_lab.validation import Outcome, score_each, splits
 
 WITH_CLINICAL = "+clinical"
 SVM_PENALTIES = (0.001, 0.01, 0.1, 1.0)
+LEAST_L1_RATIO = 0.01
 RIDGE = 0.1  # of clinical Cox models: keeps an empty level from running away, moves nothing else
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How models are tuned and how large they are."""
+    """How models are tuned and how large they are, checked."""
 
     n_inner: int = 5
     l1_ratios: tuple[float, ...] = (0.5,)
@@ -31,6 +34,26 @@ class Settings:
     screen: int | None = None
     seed: int = 0
     n_jobs: int = 1
+
+    def __post_init__(self):
+        checks.whole_number(self.n_inner, "n_inner", least=2)
+        checks.whole_number(self.n_trees, "n_trees")
+        checks.whole_number(self.seed, "seed", least=0)
+        if self.screen is not None:
+            checks.whole_number(self.screen, "screen")
+        if self.n_jobs != -1:
+            checks.whole_number(self.n_jobs, "n_jobs")
+        check_l1_ratios(self.l1_ratios, "l1_ratios")
+
+
+def check_l1_ratios(values: tuple, argument: str) -> None:
+    """Refuse mixings of the elastic net with which no path can be begun, or none at all."""
+    known = all(isinstance(value, Real) and LEAST_L1_RATIO <= value <= 1 for value in values)
+    if not values or not known:
+        raise DataError(
+            f"{argument}={values!r}: numbers from {LEAST_L1_RATIO} (nearly ridge) to 1 (lasso). With 0 no "
+            "penalty is large enough to begin the path at."
+        )
 
 
 @dataclass
@@ -71,8 +94,10 @@ def values_of(features: Features, model: str) -> tuple[np.ndarray, pd.Index]:
 
 def check_models(models, features: Features, signatures: dict) -> list[str]:
     """The models asked for, refused where one is unknown or has nothing to learn from."""
-    models = [models] if isinstance(models, str) else list(dict.fromkeys(models))
+    models = names_given(models, "models")
     for name in models:
+        if not isinstance(name, str):
+            raise DataError(f"models: {name!r} is no name; there are {', '.join(MODELS)}.")
         base = name.removesuffix(WITH_CLINICAL)
         if base not in MODELS and name not in signatures:
             raise DataError(

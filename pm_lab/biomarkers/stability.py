@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-from pm_lab import checks
-from pm_lab.biomarkers.features import association, encode_clinical, read_features
+from pm_lab import checks, leaks
+from pm_lab.biomarkers.features import association, encode_clinical, names_given, read_features
+from pm_lab.biomarkers.learners import check_l1_ratios
 from pm_lab.biomarkers.paths import elastic_net_path, penalties
 from pm_lab.endpoints import check_measured, endpoint_columns
 from pm_lab.errors import DataError
@@ -95,8 +97,7 @@ def stability_selection(
     """
     if method not in METHODS:
         raise DataError(f"method={method!r} is not known; there are {', '.join(METHODS)}.")
-    if not 0 < max_fdr < 1 or (max_false is not None and max_false <= 0):
-        raise DataError(f"max_fdr={max_fdr}, max_false={max_false}: a share below 1, a number above 0.")
+    _check_numbers(n_select, n_pairs, seed, max_fdr, max_false, l1_ratio)
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)
@@ -121,10 +122,21 @@ def stability_selection(
         "max_false": max_false,
         "n_candidates": len(table),
         "n_pairs": n_pairs,
-        "adjust": [adjust] if isinstance(adjust, str) else list(adjust),
+        "adjust": names_given(adjust, "adjust"),
         "seed": seed,
     }
     return table
+
+
+def _check_numbers(n_select, n_pairs, seed, max_fdr, max_false, l1_ratio) -> None:
+    checks.whole_number(n_pairs, "n_pairs")
+    checks.whole_number(seed, "seed", least=0)
+    if n_select is not None:
+        checks.whole_number(n_select, "n_select")
+    checks.shares(max_fdr=max_fdr)
+    check_l1_ratios((l1_ratio,), "l1_ratio")
+    if max_false is not None and not (isinstance(max_false, Real) and 0 < max_false < np.inf):
+        raise DataError(f"max_false={max_false!r}: a number of genes above 0.")
 
 
 def _grid(n_select: int | None, n_genes: int, half: int, method: str) -> np.ndarray:
@@ -210,13 +222,14 @@ def _refuse_impossible(n_select: int, n_genes: int, n_pairs: int, max_false: flo
 
 
 def _adjustment(adata, outcome: Outcome, adjust) -> np.ndarray:
-    adjust = [adjust] if isinstance(adjust, str) else list(adjust)
+    adjust = names_given(adjust, "adjust")
     held = [name for name in adjust if name in outcome.columns or name in endpoint_columns(adata)]
     if held:
         raise DataError(f"adjust={adjust}: {held} is the outcome or part of an endpoint. Leave it out.")
     if outcome.kind == "survival":
         check_measured(adata, outcome.name, adjust)
-    table = encode_clinical(adata.obs, adjust)
+    table = encode_clinical(adata.obs, adjust, "adjust", most_levels=adata.n_obs // 2)
+    leaks.check_columns(adata.obs, adjust, outcome, "adjust", most_levels=np.inf)
     missing = table.isna().any(axis=1)
     if missing.any():
         raise DataError(

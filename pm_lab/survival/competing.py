@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pm_lab import checks
 from pm_lab.errors import DataError
 
 from .curves import by_group, fit_curve, grouped, net_at_risk
@@ -57,6 +58,7 @@ def cumulative_incidence(
     Source: Aalen and Johansen, Scand J Stat 5:141 (1978); estimated by scikit-survival, with left truncation
     from the overall survival of lifelines.
     """
+    checks.shares(level=level)
     table, groups = grouped(cohort, endpoint, groupby)
     causes = sorted(table["cause"].dropna().unique())
     if len(causes) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from pm_lab import checks
 from pm_lab.design import as_text, variables
 from pm_lab.endpoints import column, patient_rows
 from pm_lab.errors import DataError, DesignError, PmLabWarning
+from pm_lab.validation import Outcome
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,14 +33,7 @@ class Encoding:
     @classmethod
     def of(cls, cohort: AnnData | pd.DataFrame, covariates: str | Sequence[str]) -> Encoding:
         """Read the covariates of a cohort. One name, several names, or a formula with ``~``."""
-        if isinstance(covariates, str) and "~" in covariates:
-            formula = covariates
-        else:
-            given = [covariates] if isinstance(covariates, str) else list(covariates)
-            if not given:
-                raise DesignError("no covariates were given.")
-            formula = "~ " + " + ".join(f"`{name}`" for name in dict.fromkeys(given))
-        names = [name.strip("`") for name in variables(formula)]
+        formula, names = formula_of(covariates)
         table = columns_of(cohort, names)
         levels = {name: _levels(table[name]) for name in names if not _is_number(table[name])}
         for name in names:
@@ -83,6 +77,26 @@ class Encoding:
     def from_dict(cls, content: dict) -> Encoding:
         """From what :meth:`to_dict` returned."""
         return cls(content["formula"], content["names"], content["levels"])
+
+
+def formula_of(covariates: str | Sequence[str]) -> tuple[str, list[str]]:
+    """One name, several names, or a formula with ``~``, as a formula and the names in it."""
+    if isinstance(covariates, str) and "~" in covariates:
+        formula = covariates
+    else:
+        if not isinstance(covariates, Iterable):
+            raise DesignError(f"covariates={covariates!r}: names of columns, or a formula with ~.")
+        given = [covariates] if isinstance(covariates, str) else list(covariates)
+        if not given:
+            raise DesignError("no covariates were given.")
+        formula = "~ " + " + ".join(f"`{name}`" for name in dict.fromkeys(given))
+    return formula, [name.strip("`") for name in variables(formula)]
+
+
+def as_outcome(table: pd.DataFrame) -> Outcome:
+    """What ``endpoint_table`` returned, in the form that validation takes."""
+    event, time = table["event"].to_numpy(float), table["time"].to_numpy()
+    return Outcome(table.attrs["endpoint"], "survival", event, time)
 
 
 def columns_of(cohort: AnnData | pd.DataFrame, names: list[str]) -> pd.DataFrame:

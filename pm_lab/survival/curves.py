@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pm_lab import checks
 from pm_lab.design import as_text
 from pm_lab.endpoints import check_measured, column, endpoint_table, patient_rows
 from pm_lab.errors import DataError, PmLabWarning
@@ -50,8 +51,8 @@ def kaplan_meier(
     Raises
     ------
     DataError
-        As :func:`endpoint_table`; an absent column, one with missing values or with too many groups; under
-        left truncation, a risk set that empties before others enter.
+        As :func:`endpoint_table`; an absent column, one with missing values or with too many groups, or one
+        that is part of an endpoint; under left truncation, a risk set that empties before others enter.
     DesignError
         A group that was only known after time zero (immortal time).
 
@@ -70,6 +71,7 @@ def kaplan_meier(
     Source: Kaplan and Meier, J Am Stat Assoc 53:457 (1958), doi:10.1080/01621459.1958.10501452; estimated by
     lifelines.
     """
+    checks.shares(level=level)
     table, groups = grouped(cohort, endpoint, groupby)
     _warn_of_few_events(table)
     _warn_of_competing_events(table)
@@ -120,11 +122,13 @@ def survival_summary(
     Source: variance of the restricted mean as in Klein and Moeschberger, Survival Analysis (2003), chapter 4,
     doi:10.1007/b97377.
     """
+    checks.shares(level=level)
     table, groups = grouped(cohort, endpoint, groupby)
     parts = dict(by_group(table, groups))
     longest = {name: float(part["time"].max()) for name, part in parts.items()}
     if horizon is None:
         horizon = min(longest.values())
+    checks.number(horizon, "horizon")
     rows = [_summary_row(name, part, horizon, level) for name, part in parts.items()]
     summary = _with_differences(pd.DataFrame(rows), level)
     summary.attrs = {**table.attrs, "groupby": groupby or "", "level": level, "horizon": float(horizon)}
@@ -174,7 +178,7 @@ def log_rank(
         raise DataError(f"{groupby!r} has one group only ({groups.iloc[0]!r}); a test needs two.")
     if weighting is not None and weighting not in WEIGHTINGS:
         raise DataError(f"weighting={weighting!r} is not known: {list(WEIGHTINGS)} or None.")
-    if min(p, q) < 0:
+    if min(checks.number(p, "p"), checks.number(q, "q")) < 0:
         raise DataError(f"p={p:g}, q={q:g}: the exponents of Fleming-Harrington are 0 or more.")
     statistic = _log_rank_statistic(table, groups, weighting, p, q)
     from scipy.stats import chi2

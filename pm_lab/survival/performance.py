@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pm_lab import validation
+from pm_lab import checks, leaks, validation
 from pm_lab.endpoints import check_measured, endpoint_table, patient_rows
 from pm_lab.errors import DataError, DesignError, PmLabWarning
 
-from .covariates import columns_of
+from .covariates import as_outcome, columns_of, formula_of
 from .hazards import baseline_hazard, incidence
 from .metrics import NAMES, FollowUp, Prediction, Setting, incidence_of_groups, measure, quantile_groups
 from .predictions import read_prediction
@@ -151,12 +151,19 @@ def evaluate_risk(
     doi:10.1002/bimj.201000073; net benefit: Vickers and Elkin, Med Decis Making 26:565 (2006),
     doi:10.1177/0272989X06295361.
     """
+    checks.shares(level=level)
+    checks.whole_number(n_boot, "n_boot")
+    checks.whole_number(seed, "seed", least=0)
     outcome = _judged_patients(cohort, endpoint)
     followed = FollowUp.of(outcome)
     models = model if isinstance(model, Mapping) else {_name_of(model): model}
     _check_models(models, cohort, endpoint, train)
+    if clinical is not None:
+        check_measured(cohort, endpoint, formula_of(clinical)[1])
     setting = _setting(outcome, horizon, thresholds)
     predictions = {name: read_prediction(name, one, cohort, setting) for name, one in models.items()}
+    for name, one in predictions.items():
+        leaks.check_columns(pd.DataFrame({name: one.risk}), [name], as_outcome(outcome), "model")
     references, notes = _references(cohort, endpoint, outcome, setting, clinical, train, seed)
     clash = sorted(set(predictions) & {*references, "treat all", "treat none"})
     if clash:
@@ -192,14 +199,18 @@ def _setting(outcome: pd.DataFrame, horizon: float | None, thresholds: Sequence[
     time, event = outcome["time"], outcome["event"]
     if horizon is None:
         horizon = _median_follow_up(outcome)
+    checks.number(horizon, "horizon")
     first, last = float(np.quantile(time[event], 0.1)), float(time.max())
     if not time[event].min() <= horizon < last:
         raise DataError(
             f"horizon={horizon:g} {outcome.attrs['unit']}: it must lie between the first event "
             f"({time[event].min():g}) and the end of follow-up ({last:g}, not included)."
         )
-    thresholds = np.asarray(thresholds, float)
-    if not ((thresholds > 0) & (thresholds < 1)).all():
+    try:
+        thresholds = np.atleast_1d(np.asarray(thresholds, float))
+    except (TypeError, ValueError):
+        raise DataError(f"thresholds={thresholds!r}: risks between 0 and 1.") from None
+    if not thresholds.size or not ((thresholds > 0) & (thresholds < 1)).all():
         raise DataError(f"thresholds are risks between 0 and 1, not {thresholds.tolist()}.")
     grid = np.unique(np.linspace(min(first, horizon), horizon, N_TIMES))
     return Setting(grid, float(horizon), thresholds)
@@ -247,6 +258,8 @@ def _looked_at(model: Any, cohort) -> list[str]:
     """Columns of obs and genes that a model makes its prediction from, as far as it says so."""
     if isinstance(model, str):
         return [model]
+    if isinstance(model, pd.Series):  # a column of obs keeps its name
+        return [model.name] if isinstance(model.name, str) else []
     if hasattr(model, "genes_in"):
         return model.genes_in(cohort)
     if hasattr(model, "encoding_"):
@@ -282,9 +295,7 @@ def _references(cohort, endpoint, outcome, setting: Setting, clinical, train, se
 
 
 def _folds(outcome: pd.DataFrame, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    values = validation.Outcome(
-        outcome.attrs["endpoint"], "survival", outcome["event"].to_numpy(float), outcome["time"].to_numpy()
-    )
+    values = as_outcome(outcome)
     n_splits = min(N_FOLDS, values.n_events)
     return [(split.train, split.test) for split in validation.splits(values, n_splits=n_splits, seed=seed)]
 

@@ -258,6 +258,7 @@ def plot_calibration(evaluation: RiskEvaluation) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    _check_evaluation(evaluation)
     table = evaluation.calibration[evaluation.calibration["model"] != NO_INFORMATION]
     if table.empty:
         raise DataError(f"no model has probabilities to calibrate. {'; '.join(evaluation.notes)}.")
@@ -310,6 +311,7 @@ def plot_decision_curve(evaluation: RiskEvaluation) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    _check_evaluation(evaluation)
     table = evaluation.net_benefit
     names = [name for name in table["model"].unique() if not name.startswith("treat ")]
     if not names:
@@ -338,6 +340,15 @@ def plot_decision_curve(evaluation: RiskEvaluation) -> Figure:
 
 
 def _check(table: pd.DataFrame, function: str, *needed: str) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(f"this is a {type(table).__name__}, not a table of pm.survival.{function}.")
     lacking = [name for name in needed if name not in table]
     if lacking:
         raise DataError(f"this is not a table of pm.survival.{function}: it lacks {lacking}.")
+
+
+def _check_evaluation(evaluation: RiskEvaluation) -> None:
+    if not isinstance(evaluation, RiskEvaluation):
+        raise DataError(
+            f"this is a {type(evaluation).__name__}, not what pm.survival.evaluate_risk returned."
+        )

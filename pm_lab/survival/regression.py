@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pm_lab import checks, leaks
 from pm_lab.endpoints import check_measured, column, endpoint_table, patient_rows
 from pm_lab.errors import DataError
 
-from .covariates import Encoding, check_events_per_variable
+from .covariates import Encoding, as_outcome, check_events_per_variable
 from .hazards import baseline_hazard, check_proportional_hazards
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def cox(
     Raises
     ------
     DataError
-        As :func:`endpoint_table`; absent columns, missing or infinite values; a fit that does not converge.
+        As :func:`endpoint_table`; absent columns, missing or infinite values; covariates that are part of an
+        endpoint, or a copy of it; a fit that does not converge.
     DesignError
         A constant covariate, collinear ones, more coefficients than events, a level without any event, a
         covariate measured after time zero.
@@ -113,6 +115,7 @@ class CoxModel:
     def fit(self, cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> CoxModel:
         """Fit to the patients of a cohort. Raises and warns as :func:`cox`."""
         matrix, outcome, data, fitter = self._estimate(cohort, endpoint)
+        leaks.check_columns(matrix, list(matrix), as_outcome(outcome), "covariates")
         stratum = data[STRATUM] if self.strata else None
         ph = check_proportional_hazards(fitter, data, matrix.columns, outcome, stratum)
         self.table_ = _table(fitter, matrix, outcome, ph, self.level)
@@ -124,6 +127,7 @@ class CoxModel:
         return self
 
     def _estimate(self, cohort, endpoint):
+        checks.shares(level=self.level)
         outcome = endpoint_table(cohort, endpoint)
         encoding = Encoding.of(cohort, self.covariates)
         check_measured(cohort, endpoint, [*encoding.names, *([self.strata] if self.strata else [])])
@@ -161,9 +165,12 @@ class CoxModel:
         """
         if self.strata is not None:
             raise DataError("a stratified model has no one baseline hazard: fit without strata to predict.")
-        times = np.atleast_1d(np.asarray(times, float))
+        try:
+            times = np.atleast_1d(np.asarray(times, float))
+        except (TypeError, ValueError):
+            raise DataError(f"times={times!r} are no numbers.") from None
         last = self.baseline_.index[-1]
-        if (times < 0).any() or (times > last).any():
+        if not ((times >= 0) & (times <= last)).all():
             raise DataError(f"times must lie between 0 and {last:g} {self.unit_}, the follow-up of the fit.")
         place = np.searchsorted(self.baseline_.index, times, side="right") - 1
         hazard = self.baseline_.to_numpy()[place]

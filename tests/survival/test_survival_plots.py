@@ -85,7 +85,8 @@ def test_tables_of_something_else_are_refused(leukemia, evaluation):
 
 
 def test_scores_alone_have_no_calibration(leukemia):
-    evaluation = survival.evaluate_risk("weeks", leukemia, "remission", horizon=10, n_boot=2)
+    risk = (leukemia["arm"] == "placebo").astype(float)
+    evaluation = survival.evaluate_risk(risk, leukemia, "remission", horizon=10, n_boot=2)
     for plot in (survival.plot_calibration, survival.plot_decision_curve):
         with pytest.raises(DataError, match="scores without probabilities"):
             plot(evaluation)
