@@ -75,7 +75,7 @@ def out_of_fold_interval(
         _outcome_of(one, result.outcome),
         {name: table["prediction"].to_numpy() for name, table in tables.items()},
         one["patient"].to_numpy(),
-        (one["repeat"].astype(str) + "/" + one["fold"].astype(str)).to_numpy(),
+        one["fold"].to_numpy(),
         n_boot=n_boot,
         seed=result.record["seed"],
         reference=reference,
