@@ -52,7 +52,9 @@ def average_effects(response: pd.DataFrame) -> Effects:
 def additive_effects(response: pd.DataFrame) -> Effects:
     """Line and drug effects by least squares, which adjusts for which pairs were measured.
 
-    Both add up to 0, so that an unseen line is an average line and an unseen drug an average drug.
+    Both add up to 0, so that an unseen line is an average line and an unseen drug an average drug. Then the
+    line effects are shrunk towards 0 by their reliability, ``variance between lines / (that + variance of the
+    error of a mean)``: of a line on which few drugs were tested little is known.
 
     Examples
     --------
@@ -65,7 +67,8 @@ def additive_effects(response: pd.DataFrame) -> Effects:
     response = response.dropna(how="all").dropna(axis=1, how="all")
     known = response.notna().to_numpy().astype(float)
     values = response.fillna(0.0).to_numpy()
-    weights = known / known.sum(axis=1, keepdims=True)
+    n_of_line = known.sum(axis=1)
+    weights = known / n_of_line[:, None]
     # The lines are eliminated: what is left are as many equations as drugs, with one level free.
     drug = np.linalg.lstsq(
         np.diag(known.sum(axis=0)) - known.T @ weights,
@@ -73,12 +76,14 @@ def additive_effects(response: pd.DataFrame) -> Effects:
         rcond=None,
     )[0]
     line = (weights * (values - drug)).sum(axis=1)
-    overall = line.mean() + drug.mean()
-    return Effects(
-        float(overall),
-        pd.Series(line - line.mean(), response.index),
-        pd.Series(drug - drug.mean(), response.columns),
-    )
+    errors = (known * (values - drug - line[:, None])).ravel()
+    overall, line, drug = line.mean() + drug.mean(), line - line.mean(), drug - drug.mean()
+    freedom = known.sum() - len(line) - len(drug) + 1
+    if freedom > 0:
+        of_mean = (errors @ errors) / freedom / n_of_line
+        between = max(0.0, float(np.mean(line**2 - of_mean)))
+        line = line * np.divide(between, between + of_mean, out=np.ones_like(line), where=of_mean > 0)
+    return Effects(float(overall), pd.Series(line, response.index), pd.Series(drug, response.columns))
 
 
 def responses_of(screen) -> pd.DataFrame:

@@ -60,7 +60,7 @@ class RandomForest:
         structures = self._learn_structures(self.table_)
         line, drug = np.nonzero(response.notna().to_numpy())
         rows = _rows(expression, structures, line, drug)
-        self.forest_ = _forest(self, leaf=5).fit(rows, response.to_numpy()[line, drug])
+        self.forest_ = _fitted(self, rows, response.to_numpy()[line, drug], leaf=5)
         return self
 
     def predict_matrix(self, adata, drugs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -146,7 +146,7 @@ class MultitaskForest:
         level = np.broadcast_to(self.effects_.line.reindex(rest.index).to_numpy()[:, None], rest.shape)
         tested = response.notna().any(axis=1).to_numpy()
         targets = np.where(rest.isna(), level, rest)[tested]
-        self.forest_ = _forest(self, leaf=3).fit(expression[tested], targets)
+        self.forest_ = _fitted(self, expression[tested], targets, leaf=3)
         return self
 
     def predict_matrix(self, adata, drugs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -160,13 +160,15 @@ class MultitaskForest:
         return with_unseen(table, asked(drugs, self.drugs_))
 
 
-def _forest(model, leaf: int):
+def _fitted(model, rows: np.ndarray, targets: np.ndarray, leaf: int):
     from sklearn.ensemble import RandomForestRegressor
 
-    return RandomForestRegressor(
+    forest = RandomForestRegressor(
         model.n_trees,
         max_features=SHARE_OF_FEATURES,
         min_samples_leaf=leaf,
         n_jobs=model.n_jobs,
         random_state=model.seed,
-    )
+    ).fit(rows, targets)
+    forest.n_jobs = 1  # threads add the trees up in any order, and the last digit would vary
+    return forest

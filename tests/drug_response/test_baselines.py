@@ -93,6 +93,21 @@ def test_additive_effects_are_found_whatever_was_measured_and_averages_are_not()
     assert average.overall == pytest.approx(np.nanmean(holes))
 
 
+def test_line_effects_are_shrunk_as_far_as_they_are_noise():
+    """As a mixed model would: of 400 lines, half tested with 4 drugs, half with 40."""
+    rng = np.random.default_rng(0)
+    line, noise = rng.normal(0, 0.5, 400), 1.2
+    table = pd.DataFrame(line[:, None] + rng.normal(0, 3, 40) + rng.normal(0, noise, (400, 40)))
+    for row in range(200):
+        table.iloc[row, rng.permutation(40)[:36]] = np.nan
+    effects = additive_effects(table)
+    for n, rows in ((4, slice(0, 200)), (40, slice(200, 400))):
+        slope = np.polyfit(effects.line[rows], line[rows], 1)[0]
+        assert slope == pytest.approx(1, abs=0.2)  # a shrunk estimate is what to expect of the truth
+        reliability = 0.25 / (0.25 + noise**2 / n)
+        assert effects.line[rows].var() == pytest.approx(0.25 * reliability, rel=0.25)
+
+
 def test_drug_mean_and_mean_effects_by_hand():
     screen = planted(n_lines=20)
     response = screen.obsm["response"]
