@@ -95,7 +95,8 @@ def _from_nested(nested: NestedResult) -> dict:
     found = {
         "discrimination": summary,
         "validation": f"nested cross-validation by patient, {record['n_splits']} folds, "
-        f"{record['n_repeats']} repeats, seed {record['seed']}; intervals by bootstrap of patients",
+        f"{record['n_repeats']} repeats, seed {record['seed']}; intervals by bootstrap of patients, "
+        "widened since the models were learnt from the same patients",
     }
     baselines = [name for name in summary.index if name == "clinical"]
     return found | ({"baseline": summary.loc[baselines]} if baselines else {})

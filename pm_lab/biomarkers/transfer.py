@@ -198,9 +198,10 @@ def refuse_without_score(scores: pd.Series) -> None:
 def warn_of_same_patients(name: str, own: pd.Index, n: int) -> None:
     """Judged on the patients it was learnt from, a model looks better than it is."""
     if len(own):
+        named = ", ".join(map(str, own[:5])) + (", ..." if len(own) > 5 else "")
         warnings.warn(
             f"{name}: {len(own):,} of {n:,} patients are those it was fitted to, by name or by expression "
-            f"profile ({', '.join(map(str, own[:5]))}), so it looks better than it is (apparent performance)."
+            f"profile ({named}), so it looks better than it is (apparent performance)."
             " Judge it on others; other patients under the same names need names of their own.",
             PmLabWarning,
             stacklevel=4,
