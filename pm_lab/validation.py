@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 METRICS = {"survival": "c_index", "binary": "auc", "continuous": "r2"}
 TRUE_WORDS = {"yes", "true", "positive", "responder", "case", "1", "event"}
 MOST_PAIRS = 25_000_000  # of patients held at once for a concordance
-WIDER = 1.2  # intervals of out-of-fold scores: that models were learnt adds to their spread (see bootstrap)
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,8 @@ def read_outcome(adata: AnnData, outcome: str, positive: str | None = None) -> O
     """
     endpoints = adata.uns.get(keys.ENDPOINTS, {})
     if outcome in endpoints:
+        if positive not in (None, ""):
+            raise DataError(f"positive={positive!r}: {outcome!r} is an endpoint, without classes.")
         return _survival(adata, outcome)
     part_of = endpoint_columns(adata)
     if outcome in part_of:
@@ -196,7 +197,7 @@ def _continuous_or_binary(column: pd.Series, name: str, positive: str | None) ->
 
 
 def _positive_level(levels: list, name: str, positive: str | None):
-    if positive is not None:
+    if positive not in (None, ""):
         found = [level for level in levels if str(level) == str(positive)]
         if not found:
             raise DataError(f"positive={positive!r} is no level of obs[{name!r}]: {levels}.")
@@ -362,20 +363,15 @@ def _pairs(outcome: Outcome, within) -> tuple[np.ndarray, np.ndarray]:
     groups = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
     if sum(int(outcome.values[rows].sum()) * len(rows) for rows in groups) > MOST_PAIRS * 4:
         raise DataError(f"{len(outcome):,} patients are too many to compare all pairs; take a subset.")
-    found = [rows[np.array(_pairs_of_all(outcome.take(rows)))] for rows in groups]
+    time = 1 - outcome.values if outcome.kind == "binary" else outcome.time
+    found = []
+    for rows in groups:
+        events, censored = rows[outcome.values[rows] > 0], outcome.values[rows] == 0
+        same, later = time[rows] == time[events, None], time[rows] > time[events, None]
+        row, column = np.nonzero(later | (same & censored))
+        found.append(np.array([events[row], rows[column]]))
     first, second = np.concatenate(found, axis=1)
     return first, second
-
-
-def _pairs_of_all(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
-    events, censored = np.flatnonzero(outcome.values > 0), outcome.values == 0
-    if outcome.kind == "binary":
-        follows = np.broadcast_to(censored, (len(events), len(outcome)))
-    else:
-        time = outcome.time
-        follows = (time > time[events, None]) | ((time == time[events, None]) & censored)
-    row, second = np.nonzero(follows)
-    return events[row], second
 
 
 def _concordance(predictions: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -420,11 +416,15 @@ def bootstrap(
     within : as in :func:`score`.
     reference : a model to which the others are compared: adds ``difference``, ``difference_low``,
         ``difference_high``.
+    repeats : repeat of cross-validation of each row, where the predictions are out of fold. The spread is
+        then that within single repeats, which does not shrink with their number R, times √(1.2 + 0.24/R),
+        since models that were learnt from the same patients add to it: see
+        :meth:`NestedResult.summary <pm_lab.biomarkers.NestedResult.summary>` for how far that holds.
 
     Returns
     -------
-    DataFrame by model: the metric's name (``c_index``, ``auc`` or ``r2``), ``low``, ``high``. What varies is
-    who is judged; that the model was learnt from a sample too is not in the interval.
+    DataFrame by model: the metric's name (``c_index``, ``auc`` or ``r2``), ``low``, ``high``. Without
+    ``repeats`` what varies is who is judged: the interval is that of one fixed model.
 
     Examples
     --------
@@ -441,39 +441,38 @@ def bootstrap(
     if reference is not None and reference not in names:
         raise DataError(f"reference={reference!r} is no model here; there are {_first(names, 12)}.")
     given = np.column_stack([np.asarray(predictions[name], float) for name in names])
-    estimate = np.array([score(outcome, column, within) for column in given.T])
-    drawn = _drawn_scores(outcome, given, patients, within, repeats, n_boot, seed) + estimate[:, None]
+    estimate, drawn = _drawn_scores(outcome, given, patients, within, repeats, n_boot, seed)
     tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.nanquantile(drawn, tails, axis=1)
-    best, worst = 1.0, -np.inf if outcome.kind == "continuous" else 0.0
-    table = pd.DataFrame(
-        {outcome.metric: estimate, "low": np.clip(low, worst, best), "high": np.clip(high, worst, best)},
-        index=pd.Index(names, name="model"),
-    )
+    worst = -np.inf if outcome.kind == "continuous" else 0.0
+    low, high = np.nanquantile(drawn, tails, axis=1).clip(worst, 1.0)
+    index = pd.Index(names, name="model")
+    table = pd.DataFrame({outcome.metric: estimate, "low": low, "high": high}, index=index)
     if reference is not None:
         base = names.index(reference)
-        table["difference"] = estimate - estimate[base]
         bounds = np.nanquantile(drawn - drawn[base], tails, axis=1)
-        table["difference_low"], table["difference_high"] = bounds
+        columns = ["difference", "difference_low", "difference_high"]
+        table[columns] = np.column_stack([estimate - estimate[base], *bounds])
     return table
 
 
-def _drawn_scores(outcome: Outcome, given, patients, within, repeats, n_boot: int, seed: int) -> np.ndarray:
-    """Models × draws: how far the score of drawn patients is from that of all."""
+def _drawn_scores(outcome: Outcome, given, patients, within, repeats, n_boot: int, seed: int) -> tuple:
+    """Score by model (mean over repeats), and models × draws."""
     rng = np.random.default_rng(seed)
-    code = np.arange(len(outcome)) if patients is None else pd.factorize(patients)[0]
+    all_rows = np.arange(len(outcome))
+    code = all_rows if patients is None else pd.factorize(patients)[0]
     n = code.max() + 1
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot).astype(np.float32)
-    once = np.ones((1, n), np.float32)
-    labels = np.zeros(len(outcome), int) if repeats is None else np.asarray(repeats)
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot)
+    weights = np.vstack([np.ones(n), weights]).astype(np.float32)  # first everybody once
     found = []
-    for repeat in pd.unique(labels):
-        rows = np.flatnonzero(labels == repeat)
+    for rows in pd.Series(all_rows).groupby(0 * all_rows if repeats is None else repeats).indices.values():
         inside = None if within is None else np.asarray(within)[rows]
-        part, columns = outcome.take(rows), list(given[rows].T)
-        drawn, whole = (_weighted_scores(part, columns, inside, w[:, code[rows]]) for w in (weights, once))
-        found.append(drawn - whole)
-    return np.concatenate(found, axis=1) * (1.0 if repeats is None else WIDER)
+        found.append(
+            _weighted_scores(outcome.take(rows), list(given[rows].T), inside, weights[:, code[rows]])
+        )
+    estimate = np.mean([scores[:, 0] for scores in found], axis=0)
+    spread = np.concatenate([scores[:, 1:] - scores[:, :1] for scores in found], axis=1)
+    wider = 1.0 if repeats is None else np.sqrt(1.2 + 0.24 / len(found))
+    return estimate, estimate[:, None] + wider * spread
 
 
 def _weighted_scores(outcome: Outcome, predictions: list, within, weights: np.ndarray) -> np.ndarray:

@@ -154,6 +154,23 @@ def test_scores_within_folds_compare_only_patients_of_one_fold():
     assert np.isnan(score(outcome, prediction, within=[0, 1, 2, 3]))
 
 
+def test_many_repeats_are_compared_fold_by_fold():
+    """All pairs of 20,000 rows would be 200 million; those within folds are two."""
+    rng = np.random.default_rng(0)
+    outcome = Outcome("x", "binary", np.tile(np.repeat([0.0, 1.0], 500), 20))
+    folds = np.tile(np.arange(1000) % 5, 20)
+    repeats = np.repeat(np.arange(20), 1000)
+    prediction = outcome.values + rng.normal(size=20_000)
+    labels = 5 * repeats + folds
+    with pytest.raises(DataError, match="20,000 patients are too many to compare all pairs"):
+        score(outcome, prediction)
+    parts = [score(outcome.take(labels == label), prediction[labels == label]) for label in range(100)]
+    assert score(outcome, prediction, labels) == pytest.approx(np.mean(parts))
+    people = np.tile(np.arange(1000), 20)
+    table = bootstrap(outcome, {"m": prediction}, people, folds, n_boot=10, repeats=repeats)
+    assert table["auc"].item() == pytest.approx(np.mean(parts))
+
+
 def test_splits_are_stratified_and_repeatable(cohort):
     outcome = read_outcome(cohort, "os")
     folds = splits(outcome, n_splits=5, n_repeats=2, seed=3)
@@ -182,7 +199,7 @@ def test_too_few_events_for_the_folds():
     with pytest.raises(DataError, match=r"3 patients with an event for 5 folds.*n_splits=3"):
         splits(outcome)
     assert len(splits(outcome, n_splits=3)) == 3
-    with pytest.raises(DataError, match="two folds"):
+    with pytest.raises(DataError, match="n_splits=1: a whole number, 2 at least"):
         splits(outcome, n_splits=1)
 
 
@@ -214,3 +231,5 @@ def test_a_difference_is_taken_on_the_same_draws(cohort):
     table = bootstrap(outcome, {"a": outcome.values + noise, "b": outcome.values + 2 * noise}, reference="b")
     assert table.loc["b", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
     assert table.loc["a", "difference_low"] > 0
+    with pytest.raises(DataError, match="level=95: between 0 and 1"):
+        bootstrap(outcome, {"a": noise}, level=95)

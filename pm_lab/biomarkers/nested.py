@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from pm_lab import checks
-from pm_lab.biomarkers.features import Features, read_features
+from pm_lab.biomarkers.features import Features, names_given, read_features
 from pm_lab.biomarkers.learners import (
     MODELS,
     WITH_CLINICAL,
@@ -164,8 +165,8 @@ def nested_cross_validate(
     >>> result.scores[["model", "repeat", "fold"]].shape
     (5, 3)
     """
-    settings = read_settings(n_inner, l1_ratios, n_trees, screen, seed, n_jobs)
-    clinical = [clinical] if isinstance(clinical, str) else list(clinical)
+    settings = Settings(n_inner, l1_ratios, n_trees=n_trees, screen=screen, seed=seed, n_jobs=n_jobs)
+    clinical = names_given(clinical, "clinical")
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)
@@ -177,24 +178,6 @@ def nested_cross_validate(
     result.predictions.insert(0, "row", adata.obs_names.to_numpy()[result.predictions.pop("place")])
     result.record.update(n_splits=n_splits, n_repeats=n_repeats, clinical=clinical, batch_key=batch_key)
     return result
-
-
-def read_settings(n_inner, l1_ratios, n_trees, screen, seed, n_jobs: int = 1) -> Settings:
-    """The settings of models, refused where a number makes no sense."""
-    ratios = [l1_ratios] if np.isscalar(l1_ratios) else list(l1_ratios)
-    if not ratios or not all(isinstance(ratio, int | float) and 0.01 <= ratio <= 1 for ratio in ratios):
-        raise DataError(
-            f"l1_ratios={l1_ratios!r}: numbers from 0.01 (nearly ridge) to 1 (lasso), as (0.1, 0.5, 1.0). "
-            "With 0 no penalty is large enough to begin the path at."
-        )
-    return Settings(
-        n_inner=checks.whole_number(n_inner, "n_inner", least=2),
-        l1_ratios=tuple(float(ratio) for ratio in ratios),
-        n_trees=checks.whole_number(n_trees, "n_trees"),
-        screen=None if screen is None else checks.whole_number(screen, "screen"),
-        seed=checks.whole_number(seed, "seed", least=0),
-        n_jobs=n_jobs,
-    )
 
 
 def signature_weights(signatures: dict, names: pd.Index) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -302,13 +285,18 @@ def count_selected(model: str, fitted: Fitted, taken: dict, names: pd.Index, sig
 
 
 def _record(features: Features, settings: Settings) -> dict:
-    from importlib.metadata import version
-
-    libraries = ("pm_lab", "scikit-survival", "scikit-learn", "numpy", "pandas")
     return {
         "n_rows": len(features.genes),
         "n_genes": len(features.names),
         "seed": settings.seed,
         "settings": {name: getattr(settings, name) for name in settings.__dataclass_fields__},
-        "versions": {name: version(name) for name in libraries},
+        "versions": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> tuple:
+    from importlib.metadata import version
+
+    libraries = ("pm_lab", "scikit-survival", "scikit-learn", "numpy", "pandas")
+    return tuple((name, version(name)) for name in libraries)

@@ -258,7 +258,9 @@ def minimal_panel(
     panel : Panel
         The genes and weights from all patients, at the chosen size.
     table : DataFrame by ``n_genes``: mean of the metric over folds, ``standard_error``, ``chosen``. The
-        score at the chosen size is slightly optimistic, since the size was chosen by it.
+        standard error is that of the mean over the folds of one repeat, from the spread of folds within
+        repeats: further repeats make it steadier, not smaller, as they are of the same patients. The score
+        at the chosen size is slightly optimistic, since the size was chosen by it.
 
     References
     ----------
@@ -275,7 +277,8 @@ def minimal_panel(
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)
     features = read_features(adata, target, genes, batch_key=batch_key)
-    sizes = sorted({int(size) for size in sizes if 0 < size <= len(features.names)})
+    sizes = sorted({checks.whole_number(size, "sizes") for size in np.atleast_1d(sizes)})
+    sizes = [size for size in sizes if size <= len(features.names)]
     if not sizes:
         raise DataError(f"sizes hold no number between 1 and the {len(features.names):,} genes.")
     rows = []
@@ -291,7 +294,8 @@ def minimal_panel(
         Z = preparation(features.genes[split.test], batch[1])
         rows.append([_judge(X, learn, Z, judged, order[:size]) for size in sizes])
     mean = np.nanmean(rows, axis=0)
-    error = np.nanstd(rows, axis=0, ddof=1) / np.sqrt(len(rows))
+    of_repeat = np.nanvar(np.reshape(rows, (n_repeats, n_splits, len(sizes))), axis=1, ddof=1)
+    error = np.sqrt(of_repeat.mean(axis=0) / n_splits)
     best = int(mean.argmax())
     chosen = int(np.argmax(mean >= mean[best] - error[best]))
     table = pd.DataFrame(

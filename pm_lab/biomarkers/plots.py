@@ -50,8 +50,8 @@ def plot_scores(result: NestedResult, summary: pd.DataFrame | None = None) -> Fi
     Returns
     -------
     matplotlib.figure.Figure
-        Small dots are folds; below them the pooled score with its 95 % interval by patient. The clinical
-        model is an orange square.
+        Small dots are folds; below them the score over all folds with its 95 % interval by patient. The
+        clinical model is an orange square.
 
     Examples
     --------
@@ -250,7 +250,7 @@ def plot_panel_sizes(table: pd.DataFrame) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Bars are standard errors over folds; the dashed line is one standard error below the best size.
+        Bars are standard errors over the folds of one repeat; the dashed line is one standard error below the best size.
 
     Examples
     --------

@@ -29,6 +29,10 @@ def test_the_summary(nested):
     table = nested.summary(reference="clinical")
     assert table.loc["elastic_net+clinical", "c_index"] > table.loc["elastic_net", "c_index"]
     assert table.loc["elastic_net", "difference_low"] > 0
+    with pytest.raises(DataError, match="reference='zz' is no model here; there are clinical, elastic_net"):
+        nested.summary(reference="zz")
+    with pytest.raises(DataError, match="n_boot=0"):
+        nested.summary(n_boot=0)
     assert ((table["low"] < table["c_index"]) & (table["c_index"] < table["high"])).all()
     # Pairs within folds weigh folds by their pairs: near the mean of the folds, not equal.
     assert table["c_index"].to_numpy() == pytest.approx(table["mean"].to_numpy(), abs=0.02)
@@ -193,6 +197,18 @@ def test_more_features_than_memory(cohort, monkeypatch):
         ({"signatures": {"clinical": ["G00"]}}, "is the name of a model"),
         ({"batch_key": "site"}, "no column 'site'"),
         ({"clinical": ["er"], "models": ["clinical"]}, "obs has no"),
+        ({"n_splits": 2.5}, "n_splits=2.5: a whole number, 2 at least"),
+        ({"n_splits": "5"}, "n_splits='5'"),
+        ({"seed": -1}, "seed=-1: a whole number, 0 at least"),
+        ({"seed": None}, "seed=None"),
+        ({"screen": 0}, "screen=0"),
+        ({"screen": -3}, "screen=-3"),
+        ({"n_trees": 0}, "n_trees=0"),
+        ({"n_inner": 0}, "n_inner=0: a whole number, 2 at least"),
+        ({"l1_ratios": ()}, r"l1_ratios=\(\): numbers"),
+        ({"l1_ratios": (0,)}, "no penalty is large enough"),
+        ({"l1_ratios": 2}, "l1_ratios=2"),
+        ({"positive": "x"}, "'os' is an endpoint, without classes"),
     ],
 )
 def test_bad_arguments(cohort, arguments, message):
