@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks
-from pm_lab.biomarkers.features import Features, association, prepare, read_features
+from pm_lab.biomarkers.features import Features, association, names_given, prepare, read_features
 from pm_lab.biomarkers.learners import (
     MODELS,
     WITH_CLINICAL,
@@ -18,7 +18,7 @@ from pm_lab.biomarkers.learners import (
     check_models,
     values_of,
 )
-from pm_lab.biomarkers.nested import NestedResult, read_settings, run_folds, signature_weights
+from pm_lab.biomarkers.nested import NestedResult, run_folds, signature_weights
 from pm_lab.errors import DataError
 from pm_lab.validation import Outcome, patients_of, read_outcome, score, splits
 
@@ -76,7 +76,7 @@ def optimism(
     model = _one_model(model, features, {})
     if model == "clinical":
         raise DataError("the clinical model chooses no genes, so there is no shortcut to compare it with.")
-    settings = Settings(seed=checks.whole_number(seed, "seed", least=0))
+    settings = Settings(seed=seed)
     folds = splits(target, patients, n_splits, n_repeats, seed)
 
     def judged(chosen: Features) -> float:
@@ -204,8 +204,8 @@ n_inner, l1_ratios, n_trees, n_jobs, positive : as in :func:`nested_cross_valida
     from tqdm.auto import tqdm
 
     checks.whole_number(n_permutations, "n_permutations")
-    settings = read_settings(n_inner, l1_ratios, n_trees, screen, seed, n_jobs)
-    clinical = [clinical] if isinstance(clinical, str) else list(clinical)
+    settings = Settings(n_inner, l1_ratios, n_trees=n_trees, screen=screen, seed=seed, n_jobs=n_jobs)
+    clinical = names_given(clinical, "clinical")
     adata = checks.bulk_of(cohort)
     target = read_outcome(adata, outcome, positive)
     patients = patients_of(adata, patient_key)

@@ -43,6 +43,8 @@ class Settings:
             checks.whole_number(self.screen, "screen")
         if self.n_jobs != -1:
             checks.whole_number(self.n_jobs, "n_jobs")
+        ratios = self.l1_ratios if np.iterable(self.l1_ratios) else [self.l1_ratios]
+        object.__setattr__(self, "l1_ratios", tuple(ratios))
         check_l1_ratios(self.l1_ratios, "l1_ratios")
 
 

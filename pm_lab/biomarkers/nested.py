@@ -144,14 +144,15 @@ def nested_cross_validate(
     Raises
     ------
     DataError
-        When a patient has several rows and no ``patient_key`` is given, the outcome is among the features,
-        all patients are censored, there are fewer events than folds, a profile occurs twice, or the features
-        do not fit into memory.
+        When a patient has several rows and no ``patient_key`` is given, the outcome is among the features
+        (also in other words: on another scale, as other labels, as the batch), all patients are censored,
+        there are fewer events than folds, a profile occurs twice, a clinical column holds dates or names, or
+        the features do not fit into memory.
 
     Warns
     -----
     PmLabWarning
-        When constant or empty genes are left out.
+        When constant or empty genes or clinical columns are left out, or a column nearly is the outcome.
 
     References
     ----------

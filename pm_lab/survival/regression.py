@@ -115,7 +115,6 @@ class CoxModel:
     def fit(self, cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> CoxModel:
         """Fit to the patients of a cohort. Raises and warns as :func:`cox`."""
         matrix, outcome, data, fitter = self._estimate(cohort, endpoint)
-        leaks.check_columns(matrix, list(matrix), as_outcome(outcome), "covariates")
         stratum = data[STRATUM] if self.strata else None
         ph = check_proportional_hazards(fitter, data, matrix.columns, outcome, stratum)
         self.table_ = _table(fitter, matrix, outcome, ph, self.level)
@@ -133,6 +132,7 @@ class CoxModel:
         check_measured(cohort, endpoint, [*encoding.names, *([self.strata] if self.strata else [])])
         matrix = encoding.matrix(cohort)
         check_events_per_variable(encoding, matrix, outcome)
+        leaks.check_columns(matrix, list(matrix), as_outcome(outcome), "covariates")
         data = self._data(cohort, matrix, outcome)
         fitter = self._fitter(data)
         self.encoding_ = encoding
