@@ -187,5 +187,5 @@ def _draw_model(ax, place: int, values: pd.Series, colour: str, metric: str) -> 
     ax.scatter(values, np.full(len(values), place), s=18, color=colour, alpha=0.45, linewidths=0)
     mean = values.mean()
     ax.plot([mean, mean], [place - 0.28, place + 0.28], color=colour, linewidth=2.2)
-    text = f"{mean:.1f}" if metric == "seconds" else f"{mean:.3f}"
+    text = f"{mean:.2g}" if metric == "seconds" else f"{mean:.3f}"
     ax.annotate(text, (mean, place + 0.3), ha="center", va="bottom", fontsize=7.5, color=colour)
