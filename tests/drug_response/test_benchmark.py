@@ -410,3 +410,24 @@ def test_figure_of_a_benchmark(result):
     assert len(dr.plot_benchmark(result, ["rmse"]).axes) == 1
     with pytest.raises(DataError, match="metrics is empty"):
         dr.plot_benchmark(result, [])
+
+
+# Reference numbers
+
+
+def test_means_on_gdsc1_are_those_of_the_reference_table(gdsc1):
+    lco = dr.benchmark(["drug_mean", "tissue_drug_mean"], gdsc1, "LCO").summary()
+    assert lco.loc["drug_mean", "pearson"] == pytest.approx(0.847, abs=0.0005)
+    assert lco.loc["drug_mean", "rmse"] == pytest.approx(1.449, abs=0.002)
+    columns = ["pearson", "per_drug_pearson", "rmse", "normalized_pearson", "normalized_r2"]
+    np.testing.assert_allclose(
+        lco.loc["tissue_drug_mean", columns].astype(float), [0.876, 0.382, 1.314, 0.421, 0.175], atol=0.0025
+    )
+    lpo = dr.benchmark("mean_effects", gdsc1, "LPO").summary().loc["mean_effects"]
+    np.testing.assert_allclose(lpo[columns[:4]].astype(float), [0.883, 0.501, 1.278, 0], atol=0.0015)
+
+
+def test_ridge_on_gdsc1_is_as_good_as_in_the_reference_table(gdsc1):
+    """.478 and 1.278 are the means over the five folds; the first of them is close to the mean."""
+    found = dr.benchmark("pca_ridge", gdsc1, folds=dr.folds(gdsc1)[:1]).metrics.iloc[0]
+    assert found["normalized_pearson"] > 0.478 and found["rmse"] < 1.278
