@@ -43,19 +43,18 @@ class Settings:
             checks.whole_number(self.screen, "screen")
         if self.n_jobs != -1:
             checks.whole_number(self.n_jobs, "n_jobs")
-        ratios = self.l1_ratios if np.iterable(self.l1_ratios) else [self.l1_ratios]
-        object.__setattr__(self, "l1_ratios", tuple(ratios))
-        check_l1_ratios(self.l1_ratios, "l1_ratios")
+        object.__setattr__(self, "l1_ratios", check_l1_ratios(self.l1_ratios, "l1_ratios"))
 
 
-def check_l1_ratios(values: tuple, argument: str) -> None:
-    """Refuse mixings of the elastic net with which no path can be begun, or none at all."""
-    known = all(isinstance(value, Real) and LEAST_L1_RATIO <= value <= 1 for value in values)
-    if not values or not known:
+def check_l1_ratios(values, argument: str) -> tuple[float, ...]:
+    """Mixings of the elastic net, refused where no path can be begun with one, or where there is none."""
+    given = tuple(values) if np.iterable(values) else (values,)
+    if not given or not all(isinstance(value, Real) and LEAST_L1_RATIO <= value <= 1 for value in given):
         raise DataError(
             f"{argument}={values!r}: numbers from {LEAST_L1_RATIO} (nearly ridge) to 1 (lasso). With 0 no "
             "penalty is large enough to begin the path at."
         )
+    return given
 
 
 @dataclass
