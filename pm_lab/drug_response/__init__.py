@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "forests": ["MultitaskForest", "RandomForest"],
         "kernels": ["KernelRidge", "PCARidge"],
         "metrics": ["score_by", "score_responses"],
+        "model": ["DrugResponseModel"],
+        "network": ["DrugResponseNet"],
         "plots": ["plot_curves", "plot_measured", "plot_responses"],
         "screen": [
             "drop_unusable_drugs",

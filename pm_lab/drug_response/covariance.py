@@ -1,0 +1,146 @@
+"""How drugs go together over lines: the covariance of their responses, and the gaps that it fills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RANK = 20  # of the factor model that the full covariance starts from
+FACTOR_STEPS = 25
+FULL_STEPS = 2  # more of them learn noise
+SHRINKAGE = 0.1  # of the covariances between drugs
+PRIOR_LINES = 1.0  # lines' worth of evidence that a drug is as noisy as the others
+BLOCK = 6_000_000  # numbers in the covariances that are inverted together
+
+
+@dataclass(frozen=True)
+class FilledResponses:
+    """Responses with their gaps filled in, lines × drugs.
+
+    Attributes
+    ----------
+    filled : measured values, and what the other drugs of the line say where there is none.
+    expected : what the other drugs of the line say, for measured pairs too: their own value is left out.
+    covariance : drugs × drugs.
+    """
+
+    filled: np.ndarray
+    expected: np.ndarray
+    covariance: np.ndarray
+
+
+def fill_responses(residual: np.ndarray, n_lines: int) -> FilledResponses:
+    """Learn the covariance of the drugs by expectation–maximisation, and fill in what was not measured.
+
+    A factor model of the drugs gives a first covariance; a few steps on the full one, its off-diagonal
+    shrunk, keep what is particular to two drugs (two of one target, one compound under two names).
+
+    Parameters
+    ----------
+    residual : lines × drugs, NaN where not measured; of variance about 1.
+    n_lines : the first so many lines are filled in; the others only teach the covariance.
+
+    Source
+    ------
+    Rubin and Thayer 1982, doi:10.1007/BF02293851 (factor model); Dempster, Laird and Rubin 1977,
+    doi:10.1111/j.2517-6161.1977.tb01600.x.
+    """
+    known = ~np.isnan(residual)
+    values = np.where(known, residual, 0.0)
+    mean, covariance = _factor_model(values, known.astype(float))
+    for _ in range(FULL_STEPS):
+        mean, covariance = _full_step(values, known, mean, covariance)
+    filled, expected = _conditional(values[:n_lines], known[:n_lines], mean, covariance)
+    return FilledResponses(filled, expected, covariance)
+
+
+def _factor_model(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of r = mean + loadings z + noise, z ~ N(0, 1), gaps left out."""
+    n, n_drugs = values.shape
+    rank = max(1, min(RANK, n_drugs - 1, n // 4))
+    count = known.sum(axis=0)
+    mean = values.sum(axis=0) / np.maximum(count, 1)
+    _, size, axes = np.linalg.svd((values - mean) * known, full_matrices=False)
+    loadings = axes[:rank].T * size[:rank] / np.sqrt(n)
+    pooled = (((values - mean) * known) ** 2).sum() / known.sum()
+    noise = np.full(n_drugs, pooled / 2)
+    for _ in range(FACTOR_STEPS):
+        difference = (values - mean) * known
+        scaled = loadings / noise[:, None]
+        products = (loadings[:, :, None] * scaled[:, None, :]).reshape(n_drugs, -1)
+        spread = np.linalg.inv((known @ products).reshape(n, rank, rank) + np.eye(rank))
+        factors = np.einsum("nij,nj->ni", spread, difference @ scaled)
+        second = (spread + factors[:, :, None] * factors[:, None, :]).reshape(n, -1)
+        normal = (known.T @ second).reshape(n_drugs, rank, rank) + noise[:, None, None] * np.eye(rank)
+        loadings = np.linalg.solve(normal, (difference.T @ factors)[:, :, None])[:, :, 0]
+        left = difference - known * (factors @ loadings.T)
+        unsure = np.einsum(
+            "di,dij,dj->d",
+            loadings,
+            (known.T @ spread.reshape(n, -1)).reshape(n_drugs, rank, rank),
+            loadings,
+        )
+        noise = ((left**2).sum(axis=0) + unsure + PRIOR_LINES * pooled / 2) / (count + PRIOR_LINES)
+        mean = mean + left.sum(axis=0) / (count + PRIOR_LINES)
+    return mean, loadings @ loadings.T + np.diag(noise)
+
+
+def _blocks(values: np.ndarray, known: np.ndarray, mean: np.ndarray, covariance: np.ndarray):
+    """By block of lines: rows, which were measured, differences, and factors of their covariances.
+
+    Where a drug was not measured, its row and column are those of the identity, so that all lines of a block
+    are factorised in one call.
+    """
+    import torch
+
+    n, n_drugs = values.shape
+    step = max(1, BLOCK // n_drugs**2)
+    as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32)  # noqa: E731
+    mean, covariance = as_tensor(mean), as_tensor(covariance)
+    for start in range(0, n, step):
+        mask = as_tensor(known[start : start + step])
+        square = covariance * mask[:, :, None] * mask[:, None, :]
+        square.diagonal(dim1=1, dim2=2).add_(1 - mask)
+        difference = (as_tensor(values[start : start + step]) - mean) * mask
+        yield slice(start, start + step), mask, difference, torch.linalg.cholesky(square)
+
+
+def _full_step(
+    values: np.ndarray, known: np.ndarray, mean: np.ndarray, covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One step of expectation–maximisation for a normal distribution with gaps."""
+    import torch
+
+    full = torch.as_tensor(covariance, dtype=torch.float32)
+    filled, unsure = np.array(values), torch.zeros_like(full)
+    for rows, mask, difference, factor in _blocks(values, known, mean, covariance):
+        weights = torch.cholesky_solve(difference[:, :, None], factor)[:, :, 0] * mask
+        guess = mean + (weights @ full).double().numpy()
+        filled[rows] = np.where(known[rows], values[rows], guess)
+        explained = torch.linalg.solve_triangular(factor, mask[:, :, None] * full, upper=False)
+        explained = explained.reshape(-1, len(full))
+        unsure += len(mask) * full - explained.T @ explained
+    mean = filled.mean(axis=0)
+    centred = filled - mean
+    second = (centred.T @ centred + unsure.double().numpy()) / len(values)
+    return mean, (1 - SHRINKAGE) * second + SHRINKAGE * np.diag(np.diag(second))
+
+
+def _conditional(
+    values: np.ndarray, known: np.ndarray, mean: np.ndarray, covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Responses with gaps filled in, and what each would be thought to be from the others of its line."""
+    import torch
+
+    full = torch.as_tensor(covariance, dtype=torch.float32)
+    filled, expected = np.array(values), np.array(values)
+    for rows, mask, difference, factor in _blocks(values, known, mean, covariance):
+        inverse = torch.cholesky_inverse(factor)
+        weights = (inverse @ difference[:, :, None])[:, :, 0] * mask
+        guess = mean + (weights @ full).double().numpy()
+        # A value less what the others say of it, in one formula: no value is left out one at a time.
+        without = values[rows] - (weights / inverse.diagonal(dim1=1, dim2=2)).double().numpy()
+        filled[rows] = np.where(known[rows], values[rows], guess)
+        expected[rows] = np.where(known[rows], without, guess)
+    return filled, expected

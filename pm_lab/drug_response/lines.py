@@ -1,0 +1,167 @@
+"""Lines and patients as numbers: standardised genes, tissue, further modalities; a kernel between them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pm_lab import checks, keys
+from pm_lab.drug_response.contract import check_expression, first
+from pm_lab.drug_response.screen import modality
+from pm_lab.errors import DataError, PmLabWarning
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+FEWEST_GENES = 0.7  # of those of training
+WIDTH = 0.7  # of the Gaussian kernel, in 1 / median squared distance of two lines
+TISSUE_WEIGHT = 0.1  # that two lines of one tissue are alike, whatever their genes
+TISSUE_SIZE = 2.0  # of a tissue among the inputs of the network, in SD of a gene
+MODALITY_SIZE = 0.5  # of a feature of a further modality, in SD of a gene
+CLIP = 5.0
+PATTERNS = 20  # of response that genes are weighted by
+PENALTIES = 10.0 ** np.arange(-2, 1.6, 0.25)
+
+
+@dataclass(frozen=True)
+class LineInputs:
+    """How lines become numbers: learnt on the lines of training, applied to others."""
+
+    genes: list[str]
+    tissues: list[str]
+    features: dict[str, list[str]]
+    numbers: dict[str, np.ndarray]  # "center" and "scale" of the genes, "<modality>_center" and so on
+
+    @classmethod
+    def learn(cls, screen: AnnData, modalities: tuple[str, ...]) -> LineInputs:
+        expression = _dense(screen.X)
+        numbers = {"center": expression.mean(axis=0), "scale": _scale(expression)}
+        features = {}
+        for name in modalities:
+            table = modality(screen, name)
+            values = table.to_numpy(float)[table.notna().all(axis=1)]
+            numbers |= {f"{name}_center": values.mean(axis=0), f"{name}_scale": _scale(values)}
+            features[name] = list(table.columns.astype(str))
+        return cls(list(screen.var_names), sorted(set(tissue_of(screen)) - {keys.UNKNOWN}), features, numbers)
+
+    def expression(self, adata: AnnData) -> np.ndarray:
+        """Rows × genes of training, in SD; a gene that is absent is 0, the mean of training."""
+        checks.unique_names(adata)
+        check_expression(adata)
+        genes = pd.Index(self.genes)
+        place = adata.var_names.get_indexer(genes)
+        absent = genes[place < 0]
+        if len(absent) > (1 - FEWEST_GENES) * len(genes):
+            raise DataError(
+                f"{len(genes) - len(absent):,} of the {len(genes):,} genes of training are there, and at "
+                f"least {FEWEST_GENES:.0%} must be. Absent: {first(absent)}. Are they named as in training "
+                f"({first(genes, 3)}; here {first(adata.var_names, 3)})?"
+            )
+        if len(absent):
+            warnings.warn(
+                f"{len(absent):,} of the {len(genes):,} genes of training are absent ({first(absent)}): they "
+                "are taken to be average.",
+                PmLabWarning,
+                stacklevel=2,
+            )
+        found = np.zeros((adata.n_obs, len(genes)))
+        found[:, place >= 0] = _dense(adata.X)[:, place[place >= 0]]
+        return np.where(place >= 0, (found - self.numbers["center"]) / self.numbers["scale"], 0.0)
+
+    def tissue(self, adata: AnnData) -> np.ndarray:
+        """Rows × tissues of training; all 0 where it is another one or not known."""
+        return (tissue_of(adata)[:, None] == np.array(self.tissues, dtype=object)[None, :]).astype(float)
+
+    def network(self, adata: AnnData) -> np.ndarray:
+        """Inputs of the network: genes, tissue, modalities (0 = average), which of these were measured."""
+        parts = [self.expression(adata), TISSUE_SIZE * self.tissue(adata)]
+        for name, features in self.features.items():
+            table = pd.DataFrame(index=adata.obs_names)
+            if name in adata.obsm:
+                table = modality(adata, name)
+            values = table.reindex(columns=features).to_numpy(float)
+            values = (values - self.numbers[f"{name}_center"]) / self.numbers[f"{name}_scale"]
+            has = ~np.isnan(values).all(axis=1, keepdims=True)
+            parts += [MODALITY_SIZE * np.nan_to_num(np.clip(values, -CLIP, CLIP)), has.astype(float)]
+        return np.hstack(parts).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LineKernel:
+    """A Gaussian kernel of weighted genes, and a little more between lines of one tissue."""
+
+    weight: np.ndarray
+    unit: float
+
+    @classmethod
+    def learn(cls, expression: np.ndarray, residual: np.ndarray) -> LineKernel:
+        """Genes weigh by the square root of how much of the main patterns of response they explain."""
+        left, size, _ = np.linalg.svd(residual, full_matrices=False)
+        explained = ((expression.T @ left[:, :PATTERNS]) ** 2 * size[:PATTERNS] ** 2).sum(axis=1)
+        weight = np.sqrt(explained / max(explained.mean(), 1e-12))
+        distances = _distances(expression * np.sqrt(weight), expression * np.sqrt(weight))
+        return cls(weight, float(np.median(distances)) or 1.0)
+
+    def between(self, one: np.ndarray, other: np.ndarray, tissue: np.ndarray, tissues: np.ndarray):
+        """Rows of ``one`` × rows of ``other``, given their genes and their tissues."""
+        root = np.sqrt(self.weight)
+        near = np.exp(-WIDTH * _distances(one * root, other * root) / self.unit)
+        return near + TISSUE_WEIGHT * (tissue @ tissues.T)
+
+
+def ridge_path(kernel: np.ndarray, residual: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel ridge regression of the axes of response, each with a penalty of its own.
+
+    The penalty of an axis is the one with the smallest error on lines left out one at a time, by the closed
+    form; an axis that no penalty predicts is not predicted.
+
+    Parameters
+    ----------
+    kernel : lines × lines. residual : lines × drugs. axes : drugs × axes, orthonormal.
+
+    Returns
+    -------
+    coefficients, lines × axes, and predictions of each line from the others, lines × drugs.
+    """
+    target = residual @ axes
+    values, vectors = np.linalg.eigh(kernel)
+    rotated = vectors.T @ target
+    smallest = (target**2).sum(axis=0)
+    coefficients, left_out = np.zeros_like(target), np.zeros_like(target)
+    for penalty in PENALTIES:
+        shrunk = values / (values + penalty)
+        own = ((vectors**2) @ shrunk)[:, None]
+        without = (vectors @ (shrunk[:, None] * rotated) - own * target) / (1 - own)
+        error = ((target - without) ** 2).sum(axis=0)
+        better = error < smallest
+        smallest = np.where(better, error, smallest)
+        left_out[:, better] = without[:, better]
+        coefficients[:, better] = (vectors @ (rotated / (values + penalty)[:, None]))[:, better]
+    return coefficients, left_out @ axes.T
+
+
+def tissue_of(adata: AnnData) -> np.ndarray:
+    """The tissue of each row, "unknown" where nobody says."""
+    if keys.TISSUE not in adata.obs:
+        return np.full(adata.n_obs, keys.UNKNOWN, dtype=object)
+    tissue = adata.obs[keys.TISSUE].astype(object)
+    return tissue.where(tissue.notna(), keys.UNKNOWN).astype(str).to_numpy(object)
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None, :]
+    return np.maximum(squares - 2 * one @ other.T, 0.0)
+
+
+def _dense(matrix) -> np.ndarray:
+    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, dtype=np.float64)
+
+
+def _scale(values: np.ndarray) -> np.ndarray:
+    """Standard deviations; infinite for what does not vary, so that it says nothing."""
+    scale = values.std(axis=0)
+    return np.where(scale > 1e-6, scale, np.inf)
