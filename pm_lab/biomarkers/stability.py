@@ -73,8 +73,8 @@ def stability_selection(
     Raises
     ------
     DataError
-        ``n_select`` with which ``max_false`` cannot be kept; an unknown method; a column of ``adjust`` that is
-        the outcome in other words; what :func:`nested_cross_validate` refuses.
+        ``n_select`` with which ``max_false`` cannot be kept; an unknown method; a column of ``adjust``
+        that is the outcome in other words; what :func:`nested_cross_validate` refuses.
 
     Notes
     -----
@@ -134,7 +134,7 @@ def _check_numbers(n_select, n_pairs, seed, max_fdr, max_false, l1_ratio) -> Non
     if n_select is not None:
         checks.whole_number(n_select, "n_select")
     checks.shares(max_fdr=max_fdr)
-    check_l1_ratios(l1_ratio, "l1_ratio")
+    check_l1_ratios((l1_ratio,), "l1_ratio")
     if max_false is not None and not (isinstance(max_false, Real) and 0 < max_false < np.inf):
         raise DataError(f"max_false={max_false!r}: a number of genes above 0.")
 
