@@ -417,7 +417,7 @@ def bootstrap(
     reference : a model to which the others are compared: adds ``difference``, ``difference_low``,
         ``difference_high``.
     repeats : repeat of cross-validation of each row, where the predictions are out of fold. The spread is
-        then that within single repeats, which does not shrink with their number R, times √(1.2 + 0.24/R),
+        then that within single repeats, which does not shrink with their number R, times √(1.4 + 0.3/R),
         since models that were learnt from the same patients add to it: see
         :meth:`NestedResult.summary <pm_lab.biomarkers.NestedResult.summary>` for how far that holds.
 
@@ -471,7 +471,7 @@ def _drawn_scores(outcome: Outcome, given, patients, within, repeats, n_boot: in
         )
     estimate = np.mean([scores[:, 0] for scores in found], axis=0)
     spread = np.concatenate([scores[:, 1:] - scores[:, :1] for scores in found], axis=1)
-    wider = 1.0 if repeats is None else np.sqrt(1.2 + 0.24 / len(found))
+    wider = 1.0 if repeats is None else np.sqrt(1.4 + 0.3 / len(found))
     return estimate, estimate[:, None] + wider * spread
 
 

@@ -214,6 +214,32 @@ def test_intervals_cover_the_truth():
     assert 88 <= held <= 99
 
 
+@pytest.mark.parametrize("n_repeats", [1, 4])
+def test_intervals_of_cross_validation_cover_the_truth(n_repeats):
+    """Noise, where the truth is .5: models of other folds learnt from the patients that are judged."""
+    held, held_as_if_fixed = 0, 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        X, outcome = (
+            rng.normal(size=(100, 8)),
+            Outcome("x", "binary", rng.permutation(np.repeat([0.0, 1.0], 50))),
+        )
+        parts = []
+        for split in splits(outcome, n_repeats=n_repeats, seed=seed):
+            weights = np.linalg.lstsq(X[split.train], outcome.values[split.train] - 0.5)[0]
+            where = np.full(len(split.test), split.repeat), np.full(len(split.test), split.fold)
+            parts.append(np.column_stack([split.test, X[split.test] @ weights, *where]))
+        rows, prediction, repeats, folds = np.vstack(parts).T
+        rows = rows.astype(int)
+        given = outcome.take(rows), {"m": prediction}, rows
+        table = bootstrap(*given, folds, n_boot=200, repeats=repeats)
+        held += table["low"].item() <= 0.5 <= table["high"].item()
+        table = bootstrap(*given, 10 * repeats + folds, n_boot=200)
+        held_as_if_fixed += table["low"].item() <= 0.5 <= table["high"].item()
+    assert 92 <= held <= 99
+    assert held_as_if_fixed <= 90  # as if models were fixed: too narrow, with repeats still more
+
+
 def test_repeated_rows_do_not_narrow_the_interval(cohort):
     outcome = read_outcome(cohort, "os")
     prediction = np.random.default_rng(0).normal(size=60)

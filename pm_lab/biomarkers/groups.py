@@ -22,7 +22,7 @@ FEWEST_EVENTS = 5
 TESTS = {"survival": "log-rank", "binary": "chi-squared", "continuous": "Kruskal-Wallis"}
 NO_P_VALUE = (
     "none without a permutation null: a patient's out-of-fold prediction was learnt from others' outcomes, "
-    "so the distribution in tables is too narrow (in noise it finds one cohort in seven significant at .05). "
+    "so the distribution in tables is too narrow (in noise it finds one cohort in nine significant at .05). "
     "Pass null=pm.biomarkers.permutation_null(...) of the same cohort, model and folds."
 )
 NAMES = {2: ["low", "high"], 3: ["low", "middle", "high"]}
@@ -49,9 +49,11 @@ def subgroup_performance(
     Returns
     -------
     DataFrame by (``column``, ``level``), "all" first: ``n``, ``n_events``, the metric, ``low``, ``high``
-    (95 %), ``worse`` (the whole interval lies below the value of all patients) and ``note``: "too few"
-    where there are fewer than 10 patients or 5 events (or patients of a class), which get no number,
-    "worse", or "" (which with few patients does not mean equal: look at the interval).
+    (95 %, as in :meth:`NestedResult.summary`), ``worse`` (the whole interval lies below the value of all
+    patients, which is taken as fixed; each subgroup is looked at alone, so of many one will be worse by
+    chance) and ``note``: "too few" where there are fewer than 10 patients or 5 events (or patients of a
+    class), which get no number, "worse", or "" (which with few patients does not mean equal: look at the
+    interval).
 
     Raises
     ------
@@ -174,7 +176,8 @@ def stratify(
     -----
     There is no p-value from the log-rank, chi-squared or Kruskal-Wallis distribution. These take the groups
     as given, but each patient's group was made by models that had learnt from the other patients' outcomes,
-    and the tests are then too often significant: TYPE1
+    and the tests are then too often significant: in noise (100 patients, 8 clinical columns, two groups) the
+    log-rank's own p-value was below .05 in 11 % of 300 cohorts. By permutation it was in 4 % of 80.
 
     References
     ----------

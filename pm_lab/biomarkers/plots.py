@@ -250,7 +250,8 @@ def plot_panel_sizes(table: pd.DataFrame) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Bars are standard errors over the folds of one repeat; the dashed line is one standard error below the best size.
+        Bars are standard errors over the folds of one repeat; the dashed line is one standard error below the
+        best size.
 
     Examples
     --------

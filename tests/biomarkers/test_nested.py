@@ -28,7 +28,7 @@ def test_the_tables(nested, shared):
 def test_the_summary(nested):
     table = nested.summary(reference="clinical")
     assert table.loc["elastic_net+clinical", "c_index"] > table.loc["elastic_net", "c_index"]
-    assert table.loc["elastic_net", "difference_low"] > 0
+    assert table.loc["elastic_net+clinical", "difference_low"] > 0
     with pytest.raises(DataError, match="reference='zz' is no model here; there are clinical, elastic_net"):
         nested.summary(reference="zz")
     with pytest.raises(DataError, match="n_boot=0"):
