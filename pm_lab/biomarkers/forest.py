@@ -179,6 +179,8 @@ def _forest(groups: dict[str, list[str]], n_axes: int) -> tuple[Figure, list, np
 
 def check_table(table: pd.DataFrame, function: str, *needed: str) -> None:
     """Refuse a table of another function, and one with too many rows to read."""
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(f"{type(table).__name__} is no table; pass that of pm.biomarkers.{function}.")
     lacking = [name for name in needed if name not in table]
     if lacking or table.empty:
         raise DataError(f"this is not a table of pm.biomarkers.{function}: it lacks {lacking or 'rows'}.")

@@ -78,8 +78,11 @@ class NestedResult:
         difference, signal            97 to 99  97 to 99
         ============================  ========  =========
 
-        It is thus too wide more often than too narrow. Drawing patients alone held it in 82 to 91 and 79 to
-        88 per cent in noise; the corrected t of Nadeau and Bengio over folds in 92 to 94 and 86 to 92.
+        It is thus too wide more often than too narrow. In noise and 100 patients, one repeat, it held the
+        truth in 95 per cent with ten folds, 97 with a number to predict (R²; both of 150 cohorts), but in 91
+        with three folds (of 400): take five or more. More features than patients were not tried. Drawing
+        patients alone held it in 82 to 91 and 79 to 88 per cent in noise, with one and with five repeats;
+        the corrected t of Nadeau and Bengio over folds in 92 to 94 and 86 to 92.
 
         References
         ----------

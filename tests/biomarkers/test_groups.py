@@ -74,8 +74,7 @@ def test_declared_cutpoints_on_other_outcomes(shared):
 
 @pytest.fixture(scope="module")
 def null(shared):
-    settings = {"clinical": CLINICAL, "n_repeats": 2}
-    return pm.biomarkers.permutation_null(shared, "os", "clinical", n_permutations=19, **settings)
+    return pm.biomarkers.permutation_null(shared, "os", "clinical", n_permutations=19, clinical=CLINICAL)
 
 
 def test_a_p_value_takes_a_null(nested, null):

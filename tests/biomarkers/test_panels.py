@@ -255,6 +255,18 @@ def test_minimal_panel(shared, outcome):
         pm.biomarkers.minimal_panel(shared, outcome, sizes=[100])
 
 
+def test_repeats_do_not_shrink_the_standard_error(shared):
+    genes = shared.var_names[:8]
+    errors = [
+        pm.biomarkers.minimal_panel(shared, "level", sizes=[4], n_repeats=n, genes=genes)[1]["standard_error"]
+        for n in (1, 12)
+    ]
+    assert 0.6 < errors[1].item() / errors[0].item() < 1.6  # one over the root of twelve is .29
+    for sizes in ("3", [2.5], [0]):
+        with pytest.raises(DataError, match=r"sizes=.*: a whole number, 1 at least"):
+            pm.biomarkers.minimal_panel(shared, "level", sizes=sizes)
+
+
 def test_random_panels_of_the_planted_genes_and_of_the_others(halves):
     planted, others = [f"G{i:02d}" for i in range(4)], [f"G{i:02d}" for i in range(4, 60)]
     settings = {"outcome": "os", "size": 3, "n_panels": 40}
