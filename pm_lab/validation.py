@@ -304,10 +304,9 @@ def _check_enough(outcome: Outcome, patients: np.ndarray, n_splits: int, n_repea
         fewest, what = len(np.unique(patients)), "patients"
     else:
         sides = [len(np.unique(patients[outcome.values == value])) for value in (0, 1)]
-        of_event = outcome.kind == "survival"
-        fewest, what = (
-            (sides[1], "patients with an event") if of_event else (min(sides), "patients of a class")
-        )
+        fewest, what = min(sides), "patients of a class"
+    if outcome.kind == "survival":
+        fewest, what = sides[1], "patients with an event"
     if fewest < n_splits:
         raise DataError(
             f"{outcome.name}: {fewest} {what} for {n_splits} folds; a fold without any cannot be judged. "
@@ -484,10 +483,8 @@ def _weighted_scores(outcome: Outcome, predictions: list, within, weights: np.nd
         return np.full((len(predictions), len(weights)), np.nan)
     from scipy.sparse import csr_matrix
 
-    shape = (len(outcome), len(outcome))
-
     def summed(value: np.ndarray) -> np.ndarray:
-        matrix = csr_matrix((value.astype(np.float32), (first, second)), shape)
+        matrix = csr_matrix((value.astype(np.float32), (first, second)), 2 * (len(outcome),))
         return ((weights @ matrix) * weights).sum(axis=1, dtype=float)
 
     comparable = summed(np.ones(len(first)))
