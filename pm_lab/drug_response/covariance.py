@@ -11,6 +11,7 @@ FACTOR_STEPS = 25
 FULL_STEPS = 2  # more of them learn noise
 SHRINKAGE = 0.1  # of the covariances between drugs
 PRIOR_LINES = 1.0  # lines' worth of evidence that a drug is as noisy as the others
+MASKED = 0.1  # of the pairs, to see how well gaps are filled in
 BLOCK = 6_000_000  # numbers in the covariances that are inverted together
 
 
@@ -53,6 +54,29 @@ def fill_responses(residual: np.ndarray, n_lines: int) -> FilledResponses:
         mean, covariance = _full_step(values, known, mean, covariance)
     filled, expected = _conditional(values[:n_lines], known[:n_lines], mean, covariance)
     return FilledResponses(filled, expected, covariance)
+
+
+def errors_of_filling(residual: np.ndarray, expected: np.ndarray, seed: int) -> np.ndarray:
+    """How wrong ``expected`` is, lines × drugs, were the covariance not learnt from the same values.
+
+    Another covariance is learnt without a tenth of the pairs, and its errors on them say by what factor those
+    of ``expected`` are too small.
+
+    Parameters
+    ----------
+    residual : as for :func:`fill_responses`. expected : what it found, for its first lines.
+    """
+    n_lines = len(expected)
+    errors = residual[:n_lines] - expected
+    masked = np.zeros(residual.shape, bool)
+    masked[:n_lines] = np.random.default_rng(seed).random(expected.shape) < MASKED
+    left = np.where(masked, np.nan, residual)
+    # A drug keeps all of its values where masking would leave it next to none.
+    left = np.where((~np.isnan(left)).sum(axis=0) < 2, residual, left)
+    judged = np.isnan(left[:n_lines]) & ~np.isnan(errors)
+    honest = (residual[:n_lines] - fill_responses(left, n_lines).filled)[judged]
+    own = errors[judged]
+    return errors * max(np.sqrt(np.mean(honest**2) / np.mean(own**2)), 1.0) if judged.any() else errors
 
 
 def _factor_model(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
