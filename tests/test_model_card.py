@@ -52,6 +52,7 @@ def test_zero_and_false_are_values():
 def test_text_forges_nothing_in_markdown():
     """Rendered with tables on, hostile text gives the same headings, lists and tables as harmless text."""
     import mistune  # of nbconvert
+
     hostile = [
         "# H1",
         "===",
