@@ -6,8 +6,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "attribution": ["Attribution", "integrated_gradients"],
         "baselines": ["DrugMean", "MeanEffects", "TissueDrugMean"],
         "benchmarking": ["Benchmark", "benchmark"],
+        "card": ["response_card"],
         "compare": ["compare_models", "plot_benchmark"],
         "contract": ["check_screen", "screen_of"],
         "curves": ["fit_curves", "viability_at"],
@@ -16,7 +18,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "metrics": ["score_by", "score_responses"],
         "model": ["DrugResponseModel"],
         "network": ["DrugResponseNet"],
+        "pathway_plots": ["plot_pathway_map", "plot_pathways", "plot_randomisation"],
+        "pathways": ["Explanation", "correlate_pathways", "explain", "planted_links"],
         "plots": ["plot_curves", "plot_measured", "plot_responses"],
+        "randomisation": ["randomisation_check"],
         "screen": [
             "drop_unusable_drugs",
             "drug_table",
