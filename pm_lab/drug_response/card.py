@@ -83,7 +83,7 @@ def response_card(
 
 
 def _population(learnt) -> dict[str, str | int]:
-    n_values = int((~np.isnan(learnt.response)).sum())
+    n_values = int((~np.isnan(learnt.errors_new)).sum())
     return {
         "cell lines": f"{len(learnt.lines):,}",
         "drugs": f"{len(learnt.drugs):,}",
@@ -115,7 +115,7 @@ def _predictors(learnt) -> str:
 
 
 def _missing(learnt) -> list[str]:
-    gaps = np.isnan(learnt.response)
+    gaps = np.isnan(learnt.errors_new)
     most = gaps.mean(axis=0).argmax()
     return [
         f"{gaps.sum():,} of {gaps.size:,} pairs ({gaps.mean():.0%}) were not measured, most often of "

@@ -187,9 +187,8 @@ def plot_randomisation(check: pd.DataFrame) -> Figure:
     }
     lacking = {"comparison", "drug", *panels} - set(check.columns)
     if lacking or check.empty:
-        raise DataError(
-            f"check has no {', '.join(sorted(lacking)) or 'rows'}: pass randomisation_check(...)."
-        )
+        what = ", ".join(sorted(lacking)) or "rows"
+        raise DataError(f"check has no {what}: pass what randomisation_check(...) returns.")
     figure = Figure(figsize=(8.5, 2.9), layout="constrained")
     rng = np.random.default_rng(0)
     for ax, (column, label) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
