@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "network": ["DrugResponseNet"],
         "pathway_plots": ["plot_pathway_map", "plot_pathways", "plot_randomisation"],
         "pathways": ["Explanation", "correlate_pathways", "explain", "planted_links"],
+        "patients": ["gene_overlap"],
         "plots": ["plot_curves", "plot_measured", "plot_responses"],
         "randomisation": ["randomisation_check"],
         "screen": [
@@ -33,5 +34,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "splits": ["Fold", "compounds", "fold_overview", "folds", "load_folds", "save_folds"],
         "structures": ["fingerprints"],
         "tables": ["make_screen", "read_gdsc_release"],
+        "uncertainty": ["coverage_report", "held_out_intervals", "plot_coverage"],
     },
 )

@@ -76,9 +76,13 @@ class LineInputs:
         """Rows × tissues of training; all 0 where it is another one or not known."""
         return (tissue_of(adata)[:, None] == np.array(self.tissues, dtype=object)[None, :]).astype(float)
 
-    def network(self, adata: AnnData) -> np.ndarray:
-        """Inputs of the network: genes, tissue, modalities (0 = average), which of these were measured."""
-        parts = [self.expression(adata), TISSUE_SIZE * self.tissue(adata)]
+    def network(self, adata: AnnData, expression: np.ndarray | None = None) -> np.ndarray:
+        """Inputs of the network: genes, tissue, modalities (0 = average), which of these were measured.
+
+        ``expression`` is that of :meth:`expression`, if it was made before, perhaps aligned.
+        """
+        expression = self.expression(adata) if expression is None else expression
+        parts = [expression, TISSUE_SIZE * self.tissue(adata)]
         for name, features in self.features.items():
             table = pd.DataFrame(index=adata.obs_names)
             if name in adata.obsm:
@@ -106,10 +110,14 @@ class LineKernel:
         distances = _distances(expression * np.sqrt(weight), expression * np.sqrt(weight))
         return cls(weight, float(np.median(distances)) or 1.0)
 
+    def distances(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Distances of the rows of ``one`` from the rows of ``other`` in the weighted genes."""
+        root = np.sqrt(self.weight)
+        return np.sqrt(_distances(one * root, other * root))
+
     def between(self, one: np.ndarray, other: np.ndarray, tissue: np.ndarray, tissues: np.ndarray):
         """Rows of ``one`` × rows of ``other``, given their genes and their tissues."""
-        root = np.sqrt(self.weight)
-        near = np.exp(-WIDTH * _distances(one * root, other * root) / self.unit)
+        near = np.exp(-WIDTH * self.distances(one, other) ** 2 / self.unit)
         return near + TISSUE_WEIGHT * (tissue @ tissues.T)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,12 +13,14 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import keys
-from pm_lab.checks import bulk_of
+from pm_lab.checks import bulk_of, shares
 from pm_lab.drug_response.contract import MODALITIES, check_screen, first, screen_of
 from pm_lab.drug_response.covariance import errors_of_filling, fill_responses
 from pm_lab.drug_response.effects import additive_effects, asked, with_unseen
 from pm_lab.drug_response.lines import LineInputs, LineKernel, ridge_path
+from pm_lab.drug_response.patients import prepare_rows, ranked_table
 from pm_lab.drug_response.store import read_folder, shaped, write_folder
+from pm_lab.drug_response.uncertainty import half_widths
 from pm_lab.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ CHECKPOINT, CHECKPOINT_VERSION = "pm_lab drug response checkpoint", 1
 N_AXES = 64  # of response that the networks predict
 KERNEL_SHARE = 0.7  # of the prediction; the rest is the mean of the networks
 FEWEST_LINES = 4  # a member, for one to learn from the others
-FEWEST_ERRORS = 20  # of a drug, for an interval of its own
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class DrugResponseModel:
     >>> cohort = pm.datasets.simulate_cohort(n_cells=600, n_lines=60, n_drugs=10)
     >>> model = pm.drug_response.DrugResponseModel(members=2, hidden=16).fit(cohort.screen)
     >>> model.predict(cohort).shape
-    (1200, 6)
+    (1200, 11)
     """
 
     name = "network"
@@ -195,21 +195,35 @@ class DrugResponseModel:
         table = pd.DataFrame(_predict(learnt, adata), adata.obs_names, learnt.drugs)
         return with_unseen(table, asked(drugs, learnt.drugs))
 
-    def predict(self, adata, drugs: Iterable[str] | None = None, coverage: float = 0.9) -> pd.DataFrame:
+    def predict(
+        self, adata, drugs: Iterable[str] | None = None, coverage: float = 0.9, align: str = "auto"
+    ) -> pd.DataFrame:
         """Predicted responses of patients or lines, with intervals: a ranking for research, no advice.
 
         Parameters
         ----------
         adata : rows × genes with ``X`` = log2(TPM + 1), or a Cohort, whose patients are taken.
+            ``obs["tissue"]``, in the words of training, says which lines patients are compared with.
         drugs : names of drugs; by default all of training.
-        coverage : of the intervals.
+        coverage : of the intervals, as measured on lines left out (:func:`half_widths`); that of patients is
+            not known.
+        align : how expression is brought to the scale of the lines, :func:`prepare_rows`: by default patients
+            are, "gene" by gene if they are 20 or more and by "sample" if fewer, and lines are not ("none").
 
         Returns
         -------
         DataFrame, one row a patient (or line) and drug, most sensitive first within a patient: ``patient``
-        (or ``line``), ``drug``, ``ln_ic50`` (µM; ``auc`` where the screen has areas), ``lower``, ``upper``,
-        and ``percentile``: the share of the lines of training, in percent, that are predicted to be more
-        sensitive to this drug. IC50 of two drugs cannot be compared, percentiles can.
+        (or ``line``), ``drug``, ``rank``, ``ln_ic50`` (µM; ``auc`` where the screen has areas), ``lower``,
+        ``upper``, and
+
+        - ``percentile`` : the share of the lines of training, in percent, that are predicted to be more
+          sensitive to this drug. IC50 of two drugs cannot be compared, percentiles can; ranks are theirs.
+        - ``nearest_lines``, ``nearest_ln_ic50`` : the three most similar lines on which the drug was measured
+          and their mean response, as evidence.
+        - ``out_of_distribution``, ``isolation`` : distance to the nearest lines; above 1 it is larger than
+          between 99 % of the lines, and the prediction is extrapolated.
+
+        ``attrs`` say what was done: "purpose", "coverage", "genes", "alignment", "out_of_distribution".
 
         Raises
         ------
@@ -217,30 +231,21 @@ class DrugResponseModel:
             Drugs that were not in training, genes that are missing, expression on another scale.
         """
         learnt, adata = self._fitted(), bulk_of(adata)
-        if not 0 < coverage < 1:
-            raise DataError(f"coverage={coverage!r}: a share between 0 and 1, such as 0.9.")
+        shares(coverage=coverage)
         chosen = places_of_drugs(learnt, drugs)
-        predicted = _predict(learnt, adata)[:, chosen]
-        known = adata.obs_names.isin(learnt.lines)
+        rows = prepare_rows(learnt, adata, align)
+        predicted = predict_as_new(learnt, rows.expression, rows.tissue, rows.network)
+        place = learnt.lines.get_indexer(adata.obs_names)
+        known = (place >= 0)[:, None]
+        predicted = np.where(known, learnt.expected[place], predicted)[:, chosen]
         width = np.where(
-            known[:, None],
-            _half_widths(learnt.errors_known, coverage)[chosen],
-            _half_widths(learnt.errors_new, coverage)[chosen],
+            known,
+            half_widths(learnt.errors_known, coverage)[chosen],
+            half_widths(learnt.errors_new, coverage)[chosen],
         )
-        who = "line" if keys.RESPONSE in adata.obsm or known.any() else keys.PATIENT
-        n_rows, n_drugs = predicted.shape
-        table = pd.DataFrame(
-            {
-                who: np.repeat(adata.obs_names.to_numpy(object), n_drugs),
-                "drug": np.tile(learnt.drugs[chosen].to_numpy(object), n_rows),
-                learnt.measure: predicted.ravel(),
-                "lower": (predicted - width).ravel(),
-                "upper": (predicted + width).ravel(),
-                "percentile": _percentiles(predicted, learnt.left_out[:, chosen]).ravel(),
-            }
-        )
-        order = np.lexsort((table["percentile"], np.repeat(np.arange(n_rows), n_drugs)))
-        return table.iloc[order].reset_index(drop=True)
+        table = ranked_table(learnt, adata, rows, predicted, width, chosen)
+        table.attrs["coverage"] = coverage
+        return table
 
     def save(self, folder: str | Path) -> Path:
         """Write the model to a folder: numbers as safetensors, the rest as JSON.
@@ -462,29 +467,3 @@ def places_of_drugs(learnt: _Learnt, drugs: Iterable[str] | None) -> np.ndarray:
             f"known of them. Known are {len(learnt.drugs):,}, such as {first(learnt.drugs)}."
         )
     return places
-
-
-def _half_widths(errors: np.ndarray, coverage: float) -> np.ndarray:
-    """Of the intervals of each drug: the quantile of its own absolute errors, with one for the new line.
-
-    A drug with few errors takes the quantile of all drugs, if that is wider.
-    """
-    size = np.abs(errors)
-
-    def quantile(values: np.ndarray) -> float:
-        values = np.sort(values[~np.isnan(values)])
-        place = math.ceil((len(values) + 1) * coverage)
-        return float(values[place - 1]) if place <= len(values) else math.inf
-
-    own = np.array([quantile(column) for column in size.T])
-    few = (~np.isnan(size)).sum(axis=0) < FEWEST_ERRORS
-    pooled = quantile(size.ravel())
-    return np.where(few, np.maximum(np.where(np.isinf(own), 0, own), pooled), own)
-
-
-def _percentiles(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The share of the reference below each prediction, in percent, drug by drug."""
-    columns = [
-        np.searchsorted(np.sort(known), new) for known, new in zip(reference.T, predicted.T, strict=True)
-    ]
-    return 100 * np.stack(columns, axis=1) / len(reference)

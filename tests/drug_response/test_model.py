@@ -143,38 +143,24 @@ def test_lines_without_expression_teach_what_drugs_have_in_common(little, built_
 # What a user sees
 
 
-def test_patients_get_a_ranked_table_with_intervals(fitted):
-    cohort = pm.datasets.simulate_cohort(n_cells=600)
-    table = fitted.predict(cohort)
-    assert list(table.columns) == ["patient", "drug", "ln_ic50", "lower", "upper", "percentile"]
-    assert len(table) == 120 * 60 and list(table["patient"].unique()) == list(cohort.bulk.obs_names)
-    assert ((table["lower"] < table["ln_ic50"]) & (table["ln_ic50"] < table["upper"])).all()
-    assert table["percentile"].between(0, 100).all()
-    assert table.groupby("patient", sort=False)["percentile"].is_monotonic_increasing.all()
-    wide = table.pivot(index="patient", columns="drug", values="ln_ic50").loc[cohort.bulk.obs_names]
-    pd.testing.assert_frame_equal(
-        wide, fitted.predict_matrix(cohort.bulk), check_names=False, check_like=True
-    )
-
-
 def test_intervals_hold_what_they_promise(parts, fitted):
     _, test, observed = parts
     widths = {}
     for coverage in (0.5, 0.9):
-        table = fitted.predict(test, coverage=coverage).set_index(["patient", "drug"])
+        table = fitted.predict(test, coverage=coverage, align="none").set_index(["patient", "drug"])
         seen = observed.stack().rename_axis(["patient", "drug"]).rename("observed")
         both = table.join(seen, how="inner")
         inside = both["observed"].between(both["lower"], both["upper"])
         assert inside.mean() == pytest.approx(coverage, abs=0.03)
         widths[coverage] = both["upper"] - both["lower"]
     assert (widths[0.5] < widths[0.9]).all()
-    with pytest.raises(DataError, match=r"coverage=90: a share between 0 and 1"):
+    with pytest.raises(DataError, match=r"coverage=90: a share below 1 and above 0"):
         fitted.predict(test, coverage=90)
 
 
 def test_percentiles_place_among_the_lines_of_training(parts, fitted):
     """Lines like those of training are everywhere between the first and the last of them."""
-    table = fitted.predict(parts[1], drugs=["DRUG003", "DRUG001"])
+    table = fitted.predict(parts[1], drugs=["DRUG003", "DRUG001"], align="none")
     assert set(table["drug"]) == {"DRUG001", "DRUG003"} and len(table) == 120
     for _, of_drug in table.groupby("drug"):
         assert 35 < of_drug["percentile"].mean() < 65

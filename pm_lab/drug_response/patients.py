@@ -1,0 +1,433 @@
+"""From cell lines to patients: genes by their names, expression on the lines' scale, who is like no line.
+
+Tumours carry stroma, immune cells and another platform; lines do not. So each gene of a cohort is far from
+the lines in level and spread, and a model that is given it raw predicts from these differences.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pm_lab import checks, gene_sets, keys
+from pm_lab.drug_response.contract import MODALITIES, check_expression, first
+from pm_lab.drug_response.lines import FEWEST_GENES, LineInputs, tissue_of
+from pm_lab.errors import DataError, PmLabWarning
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+ALIGNMENTS = ("auto", "gene", "sample", "none")
+FEWEST_PATIENTS = 20  # whose ranks say where a patient stands in a gene
+FEWEST_LINES = 20  # of a tissue, to be the reference of its patients
+NEIGHBOURS = 5  # lines whose mean distance says how far a patient is from all of them
+MOST_ISOLATED = 0.99  # of the lines are nearer to their neighbours
+SHOWN_LINES = 3
+ALL_TISSUES = "lines of all tissues"
+PURPOSE = (
+    "A ranking for research, made from cell lines: no recommendation of a treatment. Intervals are measured "
+    "on cell lines left out; for patients their coverage is not known."
+)
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """Patients or lines as the model takes them, and what was done to them.
+
+    Attributes
+    ----------
+    expression : rows × genes of training, in SD of the lines, aligned.
+    tissue : rows × tissues of training.
+    network : the inputs of the networks, with the same expression.
+    record : what is said of it in ``attrs``: "genes" and "alignment".
+    """
+
+    expression: np.ndarray
+    tissue: np.ndarray
+    network: np.ndarray
+    record: dict
+
+
+def gene_overlap(model, cohort) -> pd.DataFrame:
+    """Which genes of a model a cohort has, under which names.
+
+    Older and newer symbols of one gene are matched by :func:`pm_lab.gene_sets.match_symbols`.
+
+    Parameters
+    ----------
+    model : a fitted DrugResponseModel.
+    cohort : patients × genes, or a Cohort.
+
+    Returns
+    -------
+    DataFrame, one row a gene of training: ``gene``, ``found_as`` (its name in the cohort; empty where it is
+    absent), ``status`` ("found", "mended", "absent") and ``weight``, its share of the weights that the
+    kernel of the model gives to genes. Below 70 % of the genes the model does not predict.
+
+    Raises
+    ------
+    DataError
+        Genes occur twice, or are Ensembl ids where training had symbols.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> cohort = pm.datasets.simulate_cohort(n_cells=600, n_lines=60, n_drugs=10)
+    >>> model = pm.drug_response.DrugResponseModel(members=2, hidden=8, max_epochs=5).fit(cohort.screen)
+    >>> pm.drug_response.gene_overlap(model, cohort)["status"].value_counts().to_dict()
+    {'found': 2000}
+    """
+    learnt, adata = model._fitted(), checks.bulk_of(cohort)
+    checks.unique_names(adata)
+    return _overlap(learnt, adata.var_names)
+
+
+def _overlap(learnt, names: pd.Index) -> pd.DataFrame:
+    genes = pd.Index(learnt.inputs.genes, dtype=object)
+    _, mended = gene_sets.match_symbols({"training": genes}, names)
+    mended = mended[~mended["matched_as"].isin(genes)].drop_duplicates("matched_as")
+    other = dict(zip(mended["symbol"], mended["matched_as"], strict=True))
+    found = genes.isin(names)
+    status = np.where(found, "found", np.where(genes.isin(list(other)), "mended", "absent"))
+    found_as = [gene if has else other.get(gene, "") for gene, has in zip(genes, found, strict=True)]
+    weight = learnt.kernel.weight / max(learnt.kernel.weight.sum(), 1e-12)
+    return pd.DataFrame({"gene": genes, "found_as": found_as, "status": status, "weight": weight})
+
+
+def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
+    """Check a cohort, mend the names of its genes, and bring its expression to the scale of the lines.
+
+    Parameters
+    ----------
+    learnt : what a model found in training.
+    adata : rows × genes, ``X`` = log2(TPM + 1) (or log2(CPM + 1)); ``obs["tissue"]`` in the words of training
+        is used if it is there.
+    align : how each value is moved.
+
+        - "gene": the place of a patient among the patients of the cohort becomes the same place among the
+          lines, gene by gene: level and spread of stroma and platform go, what sets patients apart remains.
+          What all patients of the cohort share goes too: predictions tell patients of a cohort apart, and do
+          not compare cohorts. Patients of a tissue with 20 patients and 20 lines or more are aligned to the
+          lines of that tissue, the others together to all lines. Tissue matters: lines of GDSC1 that were
+          held out and given another level and spread in each gene were predicted as well as before when
+          aligned to their tissue, and worse than without alignment when aligned to all.
+        - "sample": the genes of a patient are ranked, and get the values of an average line in this order.
+          Works for one patient, but leaves to each gene what tumours differ in from lines.
+        - "none": nothing is moved, as for cell lines measured like those of training.
+        - "auto": "none" for lines; "gene" for 20 patients or more, "sample" for fewer.
+
+    Raises
+    ------
+    DataError
+        Genes occur twice or fewer than 70 % of them are there, expression that :func:`check_expression`
+        refuses, an unknown ``align``, or "gene" for fewer than 20 patients.
+
+    Source
+    ------
+    Geeleher 2014, doi:10.1186/gb-2014-15-3-r47 (lines and tumours made comparable gene by gene).
+    """
+    if align not in ALIGNMENTS:
+        raise DataError(f"align={align!r}: one of {', '.join(ALIGNMENTS)}.")
+    if align == "auto" and are_lines(learnt, adata):
+        align = "none"
+    checks.unique_names(adata)
+    check_expression(adata)
+    overlap = _overlap(learnt, adata.var_names)
+    _refuse_few(overlap, adata.var_names)
+    _say_mended(overlap)
+    renamed = _renamed(adata, overlap)
+    expression = learnt.inputs.expression(renamed)
+    measured = (overlap["status"] != "absent").to_numpy()
+    expression, groups = _align(learnt, expression, measured, tissue_of(adata), align)
+    return PreparedRows(
+        expression,
+        learnt.inputs.tissue(renamed),
+        learnt.inputs.network(renamed, expression),
+        {"genes": _said_of_genes(overlap), "alignment": groups},
+    )
+
+
+def are_lines(learnt, adata: AnnData) -> bool:
+    """Cell lines have responses, or are those of training; others are patients."""
+    return keys.RESPONSE in adata.obsm or bool(adata.obs_names.isin(learnt.lines).any())
+
+
+def _refuse_few(overlap: pd.DataFrame, names: pd.Index) -> None:
+    absent = overlap.loc[overlap["status"] == "absent", "gene"]
+    if len(absent) <= (1 - FEWEST_GENES) * len(overlap):
+        return
+    raise DataError(
+        f"{len(overlap) - len(absent):,} of the {len(overlap):,} genes of training are there, and at least "
+        f"{FEWEST_GENES:.0%} must be. Absent: {first(absent)}. Are they named as in training "
+        f"({first(overlap['gene'], 3)}; here {first(names, 3)})? "
+        "pm.drug_response.gene_overlap(model, cohort) lists them all."
+    )
+
+
+def _say_mended(overlap: pd.DataFrame) -> None:
+    mended = overlap[overlap["status"] == "mended"]
+    if len(mended):
+        shown = [f"{row.found_as} for {row.gene}" for row in mended.itertuples()]
+        warnings.warn(
+            f"{len(mended):,} of the {len(overlap):,} genes of training were found under another symbol: "
+            f"{first(shown)}.",
+            PmLabWarning,
+            stacklevel=4,
+        )
+
+
+def _said_of_genes(overlap: pd.DataFrame) -> dict:
+    absent = overlap["status"] == "absent"
+    mended = overlap[overlap["status"] == "mended"]
+    return {
+        "of_training": len(overlap),
+        "found": int((~absent).sum()),
+        "weight_found": float(overlap.loc[~absent, "weight"].sum()),
+        "absent": list(overlap.loc[absent, "gene"]),
+        "mended": dict(zip(mended["gene"], mended["found_as"], strict=True)),
+    }
+
+
+def _renamed(adata: AnnData, overlap: pd.DataFrame) -> AnnData:
+    """The same rows with the names of training, and only what the model looks at."""
+    from anndata import AnnData
+
+    mended = overlap[overlap["status"] == "mended"]
+    names = pd.Series(adata.var_names, dtype=object).replace(
+        dict(zip(mended["found_as"], mended["gene"], strict=True))
+    )
+    obs = adata.obs[[name for name in (keys.TISSUE,) if name in adata.obs]].copy()
+    found = AnnData(adata.X, obs, pd.DataFrame(index=pd.Index(names)))
+    for name in MODALITIES:
+        if name in adata.obsm:
+            found.obsm[name] = adata.obsm[name]
+    if keys.FEATURES in adata.uns:
+        found.uns[keys.FEATURES] = adata.uns[keys.FEATURES]
+    return found
+
+
+def _align(
+    learnt, expression: np.ndarray, measured: np.ndarray, tissue: np.ndarray, align: str
+) -> tuple[np.ndarray, list[dict]]:
+    """Aligned expression, and a record of each group of rows that was aligned together."""
+    if align == "none":
+        return expression, [{"method": "none", "patients": len(expression)}]
+    found, groups = expression.copy(), []
+    for name, rows in _groups(learnt, tissue, align).items():
+        reference = _reference(learnt, name)
+        method = _method(align, len(rows))
+        move = _by_gene if method == "gene" else _by_sample
+        found[np.ix_(rows, measured)] = move(learnt.inputs, expression[rows], reference, measured)
+        groups.append(
+            {
+                "method": method,
+                "patients": len(rows),
+                "reference": ALL_TISSUES if name is None else f"lines of {name}",
+                "lines": len(reference),
+            }
+        )
+    _say_aligned(groups, learnt.inputs.tissues, align)
+    return found, groups
+
+
+def _say_aligned(groups: list[dict], tissues: list[str], align: str) -> None:
+    few = sum(group["patients"] for group in groups if group["method"] == "sample")
+    if few and align == "auto":
+        warnings.warn(
+            f"{few:,} patients are fewer than the {FEWEST_PATIENTS} whose ranks align a gene: each was "
+            "aligned by the ranks of its own genes, which leaves how tumours and platform differ from lines "
+            "in every gene. Add patients of the same platform if you can.",
+            PmLabWarning,
+            stacklevel=5,
+        )
+    mixed = sum(
+        group["patients"]
+        for group in groups
+        if group["method"] == "gene" and group["reference"] == ALL_TISSUES
+    )
+    if mixed and tissues:
+        warnings.warn(
+            f"{mixed:,} patients were aligned to lines of all tissues, since obs['{keys.TISSUE}'] names none "
+            f"of which there are {FEWEST_PATIENTS} patients and {FEWEST_LINES} lines. If they are of one "
+            f"tissue, what sets it apart is lost: name it in the words of training ({first(tissues)}).",
+            PmLabWarning,
+            stacklevel=5,
+        )
+
+
+def _groups(learnt, tissue: np.ndarray, align: str) -> dict[str | None, np.ndarray]:
+    """Rows that are aligned together, by tissue; None: those of all other tissues."""
+    groups = {}
+    for name in pd.unique(tissue):
+        rows = np.flatnonzero(tissue == name)
+        enough = align == "sample" or len(rows) >= FEWEST_PATIENTS
+        if enough and name in learnt.inputs.tissues and len(_reference(learnt, name)) >= FEWEST_LINES:
+            groups[name] = rows
+    rest = np.setdiff1d(np.arange(len(tissue)), np.concatenate([[], *groups.values()]))
+    return groups | ({None: rest.astype(int)} if len(rest) else {})
+
+
+def _reference(learnt, tissue: str | None) -> np.ndarray:
+    if tissue is None:
+        return learnt.expression
+    return learnt.expression[learnt.tissue[:, learnt.inputs.tissues.index(tissue)] > 0]
+
+
+def _method(align: str, n: int) -> str:
+    if align == "gene" and n < FEWEST_PATIENTS:
+        raise DataError(
+            f"align='gene' with {n:,} patients: at least {FEWEST_PATIENTS} of one platform are needed to say "
+            "where a patient stands in a gene. Pass align='sample', or more patients."
+        )
+    return "sample" if align == "auto" and n < FEWEST_PATIENTS else align.replace("auto", "gene")
+
+
+def _by_gene(inputs: LineInputs, rows: np.ndarray, reference: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """The place among the rows becomes the same place among the lines, gene by gene."""
+    from scipy.stats import rankdata
+
+    place = (rankdata(rows[:, measured], axis=0) - 0.5) / len(rows)
+    lines = np.sort(reference[:, measured], axis=0)
+    level = place * (len(lines) - 1)
+    below = np.floor(level).astype(int)
+    low = np.take_along_axis(lines, below, axis=0)
+    high = np.take_along_axis(lines, np.minimum(below + 1, len(lines) - 1), axis=0)
+    return low + (level - below) * (high - low)
+
+
+def _by_sample(
+    inputs: LineInputs, rows: np.ndarray, reference: np.ndarray, measured: np.ndarray
+) -> np.ndarray:
+    """The genes of a row get the values of an average line, in their order."""
+    from scipy.stats import rankdata
+
+    center = inputs.numbers["center"][measured]
+    scale = np.where(np.isinf(inputs.numbers["scale"]), 1.0, inputs.numbers["scale"])[measured]
+    level = lambda values: values[:, measured] * scale + center  # noqa: E731
+    average = np.sort(level(reference), axis=1).mean(axis=0)
+    rank = rankdata(level(rows), axis=1) - 1
+    found = np.interp(rank, np.arange(len(average)), average)
+    return np.where(np.isinf(inputs.numbers["scale"][measured]), 0.0, (found - center) / scale)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Where rows are among the lines of training, in the space of the kernel.
+
+    Attributes
+    ----------
+    order : rows × lines, places of the lines, nearest first.
+    isolation : mean distance to the five nearest lines; 1 is that of the line of training that only 1 % of
+        the lines are further from their own neighbours than.
+    """
+
+    order: np.ndarray
+    isolation: np.ndarray
+
+    @classmethod
+    def of(cls, learnt, expression: np.ndarray, names: pd.Index) -> Neighbours:
+        to_lines = learnt.kernel.distances(expression, learnt.expression)
+        place = learnt.lines.get_indexer(names)
+        known = np.flatnonzero(place >= 0)
+        to_lines[known, place[known]] = np.inf  # a line is no neighbour of itself
+        between = learnt.kernel.distances(learnt.expression, learnt.expression)
+        np.fill_diagonal(between, np.inf)
+        limit = np.quantile(_to_nearest(between), MOST_ISOLATED)
+        return cls(np.argsort(to_lines, axis=1, kind="stable"), _to_nearest(to_lines) / max(limit, 1e-12))
+
+    def tested(self, measured: np.ndarray) -> np.ndarray:
+        """Rows × up to 3: places of the nearest lines on which a drug was measured."""
+        number = np.cumsum(measured[self.order], axis=1)
+        n = min(SHOWN_LINES, int(measured.sum()))
+        first_places = np.stack([(number > k).argmax(axis=1) for k in range(n)], axis=1)
+        return np.take_along_axis(self.order, first_places, axis=1)
+
+
+def _to_nearest(distances: np.ndarray) -> np.ndarray:
+    return np.sort(distances, axis=1)[:, :NEIGHBOURS].mean(axis=1)
+
+
+def ranked_table(
+    learnt,
+    adata: AnnData,
+    prepared: PreparedRows,
+    predicted: np.ndarray,
+    width: np.ndarray,
+    chosen: np.ndarray,
+) -> pd.DataFrame:
+    """Predictions as a table, most sensitive first within a patient; what it says is with ``predict``.
+
+    Parameters
+    ----------
+    predicted, width : rows × chosen drugs: predictions, and half widths of their intervals.
+    chosen : places of the drugs in training.
+    """
+    n_rows, n_drugs = predicted.shape
+    reference = learnt.left_out[:, chosen]
+    near = Neighbours.of(learnt, prepared.expression, adata.obs_names)
+    nearest, responses = _evidence(learnt, near, chosen)
+    who = "line" if are_lines(learnt, adata) else keys.PATIENT
+    percentile = _percentiles(predicted, reference)
+    beyond = (predicted - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
+    order = np.lexsort((beyond, percentile), axis=1)  # drugs beyond all lines are told apart
+    outside = near.isolation > 1
+    at = lambda array: np.take_along_axis(array, order, axis=1).ravel()  # noqa: E731
+    names = learnt.drugs[chosen].to_numpy(object)
+    table = pd.DataFrame(
+        {
+            who: np.repeat(adata.obs_names.to_numpy(object), n_drugs),
+            "drug": names[order].ravel(),
+            "rank": np.tile(np.arange(1, n_drugs + 1), n_rows),
+            learnt.measure: at(predicted),
+            "lower": at(predicted - width),
+            "upper": at(predicted + width),
+            "percentile": at(percentile),
+            "nearest_lines": at(nearest),
+            f"nearest_{learnt.measure}": at(responses),
+            "out_of_distribution": np.repeat(outside, n_drugs),
+            "isolation": np.repeat(near.isolation, n_drugs),
+        }
+    )
+    _say_outside(outside, adata.obs_names, who)
+    table.attrs = {
+        "purpose": PURPOSE,
+        **prepared.record,
+        "out_of_distribution": {"rows": n_rows, "outside": int(outside.sum()), "neighbours": NEIGHBOURS},
+    }
+    return table
+
+
+def _evidence(learnt, near: Neighbours, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Names of the nearest lines on which each drug was measured, and their mean response; rows × drugs."""
+    lines, response = learnt.lines.to_numpy(object), learnt.left_out + learnt.errors_new
+    names = np.empty((len(near.order), len(chosen)), dtype=object)
+    means = np.empty(names.shape)
+    for place, drug in enumerate(chosen):
+        tested = near.tested(~np.isnan(response[:, drug]))
+        names[:, place] = [", ".join(map(str, row)) for row in lines[tested]]
+        means[:, place] = response[tested, drug].mean(axis=1)
+    return names, means
+
+
+def _percentiles(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The share of the reference below each prediction, in percent, drug by drug."""
+    columns = [
+        np.searchsorted(np.sort(known), new) for known, new in zip(reference.T, predicted.T, strict=True)
+    ]
+    return 100 * np.stack(columns, axis=1) / len(reference)
+
+
+def _say_outside(outside: np.ndarray, names: pd.Index, who: str) -> None:
+    if outside.any() and who == keys.PATIENT:
+        warnings.warn(
+            f"{int(outside.sum()):,} of {len(outside):,} patients are further from the lines of training "
+            f"than 99 % of these lines are from each other ({first(names[outside])}): out_of_distribution. "
+            "What is predicted for them is extrapolated.",
+            PmLabWarning,
+            stacklevel=4,
+        )
