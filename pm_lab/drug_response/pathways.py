@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,11 +13,12 @@ from pm_lab import gene_sets as floor
 from pm_lab.checks import whole_number
 from pm_lab.drug_response.attribution import Attribution, integrated_gradients
 from pm_lab.drug_response.contract import check_screen, first, screen_of
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, PmLabWarning
 
 GeneSets = Mapping[str, Iterable[str]]
 FEWEST_GENES = 5  # of a pathway, measured
 FEWEST_LINES = 5  # for a correlation
+SMALLEST_FDR = 0.05  # that must be within reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,8 @@ def explain(
     drugs : names; by default all of training.
     gene_sets : pathway → genes; by default the bundled pathways. Those with fewer than 5 genes among those
         of training, or with all of them, are left out; ``mapping`` names them.
-    n_permutations : random orders of the genes behind each p.
+    n_permutations : random orders of the genes behind each p. No fdr can be smaller than the number of
+        pathways / (n_permutations + 1); where that is above 0.05, a warning says so.
     seed : of these.
 
     Returns
@@ -70,9 +73,10 @@ def explain(
         ``p`` asks whether the genes of a pathway have a stronger effect than as many genes drawn at random.
         Genes of a pathway go together, random ones do not, and a model gives genes that go together like
         effects, by chance too: the spread of the random sets is widened by √(1 + (n − 1) r), with r the mean
-        correlation between the genes of the pathway over the lines of training. ``fdr`` is over all rows of
-        the table (Benjamini and Hochberg). It tells what the model uses, which may not be what acts on the
-        cell: a pathway that goes along with the one that does is found as well.
+        correlation between the genes of the pathway over the lines of training. ``fdr`` is over the
+        pathways of a drug (Benjamini and Hochberg): it does not depend on which drugs are asked for, and of
+        many drugs that nothing drives, a share has a pathway below it. It tells what the model uses, which
+        may not be what acts on the cell: a pathway that goes along with the one that does is found as well.
 
     Raises
     ------
@@ -95,6 +99,14 @@ def explain(
     whole_number(n_permutations, "n_permutations", 20)
     learnt = model._fitted()
     members, mapping = pathway_members(gene_sets, learnt.inputs.genes)
+    if len(members) > SMALLEST_FDR * (n_permutations + 1):
+        warnings.warn(
+            f"with {n_permutations:,} permutations no fdr of {len(members):,} pathways can be below "
+            f"{min(1, len(members) / (n_permutations + 1)):.2f}. Pass n_permutations={20 * len(members)} or "
+            "more.",
+            PmLabWarning,
+            stacklevel=2,
+        )
     widening = _widening(learnt.expression, members)
     found = integrated_gradients(model, adata, drugs)
     effect = gene_effects(found)
@@ -173,7 +185,7 @@ def _score_pathways(
         "effect": total.ravel(),
         "score": score.ravel(),
         "p": p.ravel(),
-        "fdr": false_discovery_control(p.ravel()),
+        "fdr": false_discovery_control(p, axis=1).ravel(),
     }
 
 
@@ -233,7 +245,7 @@ def correlate_pathways(
     -------
     DataFrame, one row a pathway and drug: ``pathway``, ``drug``, ``n_lines``, ``score`` (Pearson correlation
     of the mean of the standardised genes with the response; negative: more sensitive where it is active),
-    ``p`` (t-test) and ``fdr`` (Benjamini and Hochberg, all rows).
+    ``p`` (t-test) and ``fdr`` (Benjamini and Hochberg, over the pathways of a drug).
 
     Raises
     ------
@@ -267,7 +279,7 @@ def correlate_pathways(
             r, p = pearsonr(level[known], response[drug].to_numpy()[known])
             rows.append((name, drug, int(known.sum()), float(r), float(p)))
     table = pd.DataFrame(rows, columns=["pathway", "drug", "n_lines", "score", "p"])
-    table["fdr"] = false_discovery_control(table["p"])
+    table["fdr"] = table.groupby("drug")["p"].transform(false_discovery_control)
     return table
 
 
