@@ -14,7 +14,7 @@ from pm_lab import checks, keys
 from pm_lab.drug_response.contract import first, screen_of
 from pm_lab.drug_response.effects import responses_of
 from pm_lab.drug_response.lines import tissue_of
-from pm_lab.drug_response.plots import BLUE, GREY, ORANGE
+from pm_lab.drug_response.plots import BLUE, GREY, MOST_NAMES, ORANGE
 from pm_lab.drug_response.splits import Fold
 from pm_lab.drug_response.splits import folds as cut
 from pm_lab.errors import DataError
@@ -60,7 +60,7 @@ def half_widths(errors: np.ndarray, coverage: float) -> np.ndarray:
     >>> import numpy as np
     >>> from pm_lab.drug_response.uncertainty import half_widths
     >>> half_widths(np.arange(-100.0, 100.0)[:, None], 0.9)
-    array([91.])
+    array([90.])
     """
     size = np.abs(errors)
     n = (~np.isnan(size)).sum(axis=0)
@@ -323,13 +323,14 @@ def plot_coverage(predictions: pd.DataFrame, model: str = "network") -> Figure:
 
 
 def _draw_coverage(ax, table: pd.DataFrame, promised: float | None, along: str) -> None:
-    places, errors = np.arange(len(table)), table["coverage"].to_numpy()
-    bars = np.abs(table[["coverage_lower", "coverage_upper"]].to_numpy().T - errors)
-    style = {"fmt": "o", "color": BLUE, "ecolor": GREY, "markersize": 3, "elinewidth": 0.8}
+    places, shares = np.arange(len(table)), table["coverage"].to_numpy()
+    bars = np.abs(table[["coverage_lower", "coverage_upper"]].to_numpy().T - shares)
+    thin = 0.8 if len(table) <= MOST_NAMES else 0.3  # many bars side by side would be a block
+    style = {"fmt": "o", "color": BLUE, "ecolor": GREY, "markersize": 3, "elinewidth": thin}
     if along == "x":
-        ax.errorbar(places, errors, yerr=bars, **style)
+        ax.errorbar(places, shares, yerr=bars, **style)
     else:
-        ax.errorbar(errors, places, xerr=bars, **style)
+        ax.errorbar(shares, places, xerr=bars, **style)
     if promised is not None:
         line = ax.axhline if along == "x" else ax.axvline
         line(promised, color=ORANGE, linewidth=1.2, label=f"promised: {promised:.0%}")
