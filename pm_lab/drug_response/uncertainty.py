@@ -36,7 +36,11 @@ def half_widths(errors: np.ndarray, coverage: float) -> np.ndarray:
     error is drawn like these n lies inside with at least this probability. A drug with fewer than 50 errors,
     or too few for the coverage, borrows: its width is the same quantile of the errors of all drugs, each in
     units of the spread of its drug, times its own spread. The spread is the root mean square of a drug's
-    errors and 10 more of the size of all drugs' errors. On GDSC1, with 8 to 50 errors left of a drug, this
+    errors and 10 more of the size of all drugs' errors.
+
+    Of new lines of GDSC1 90 % intervals cover .901, of lines of a tissue that was not in training .885: these
+    are not drawn like the others. Widths that grow with the distance from the lines or with the prediction
+    were 1 % narrower at best, and are not used. On GDSC1, with 8 to 50 errors left of a drug, this
     covers .89 to .91 of 90 % on average, the worst drugs more than with their own few errors, and is
     narrower; a drug that is predicted far worse than others is covered a little less.
 
