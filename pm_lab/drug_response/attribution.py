@@ -14,6 +14,7 @@ from pm_lab import keys
 from pm_lab.checks import bulk_of
 from pm_lab.drug_response.lines import TISSUE_SIZE, TISSUE_WEIGHT, WIDTH
 from pm_lab.drug_response.model import KERNEL_SHARE, places_of_drugs, predict_as_new
+from pm_lab.drug_response.patients import are_lines, prepare_rows
 from pm_lab.errors import DataError, PmLabError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 NODES = 24  # of Gauss and Legendre, for the kernel along the path
 LARGEST_GB = 2.0
-LARGEST_GAP = 1e-3  # of the SD of what was explained, or of a ln unit: rounding of float32
+LARGEST_GAP = 1e-3  # of the largest change explained, or of one unit; rounding of float32 is below 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Attribution:
     ----------
     values : rows × drugs × genes, float32: what each gene adds to the prediction, compared with a line of
         average expression. Negative: more sensitive.
-    expression : rows × genes, in SD of the lines of training from their mean.
+    expression : rows × genes, in SD of the lines of training from their mean, as aligned.
     rows, drugs, genes : names.
     kind : what a row is, "line" or "patient".
     tissue, further : rows × drugs, what tissue and further modalities add.
@@ -80,7 +81,7 @@ class Attribution:
 
 
 def integrated_gradients(
-    model: DrugResponseModel, adata, drugs: str | Iterable[str] | None = None
+    model: DrugResponseModel, adata, drugs: str | Iterable[str] | None = None, align: str = "auto"
 ) -> Attribution:
     """Attribute each prediction to genes: integrated gradients from the average line to the row.
 
@@ -96,6 +97,8 @@ def integrated_gradients(
     model : a fitted DrugResponseModel.
     adata : rows × genes with ``X`` = log2(TPM + 1), or a Cohort, whose patients are taken.
     drugs : names; by default all of training.
+    align : as for :meth:`DrugResponseModel.predict`. It looks at the whole cohort: pass all patients to
+        explain the predictions that they got together.
 
     Raises
     ------
@@ -120,8 +123,9 @@ def integrated_gradients(
     learnt, adata = model._fitted(), bulk_of(adata)
     chosen = places_of_drugs(learnt, drugs)
     _check_size(adata.n_obs, len(chosen), len(learnt.inputs.genes))
-    expression, tissue = learnt.inputs.expression(adata), learnt.inputs.tissue(adata)
-    inputs, start = _ends(learnt, expression, learnt.inputs.network(adata))
+    rows = prepare_rows(learnt, adata, align)
+    expression, tissue, inputs = rows.expression, rows.tissue, rows.network
+    start = _start(learnt, inputs)
     mix = np.repeat(learnt.tissue.mean(axis=0)[None, :], len(expression), axis=0)
     values, of_tissue, further = _through_network(learnt, inputs, start, chosen)
     values += _through_kernel(learnt, expression, chosen)
@@ -130,14 +134,13 @@ def integrated_gradients(
         * TISSUE_WEIGHT
         * ((tissue - mix) @ learnt.tissue.T @ learnt.coefficients @ learnt.axes[chosen].T)
     )
-    known = adata.obs_names.isin(learnt.lines)
     found = Attribution(
         values * np.float32(learnt.scale),
         expression,
         adata.obs_names.astype(object),
         learnt.drugs[chosen],
         pd.Index(learnt.inputs.genes, dtype=object),
-        "line" if keys.RESPONSE in adata.obsm or known.any() else keys.PATIENT,
+        "line" if are_lines(learnt, adata) else keys.PATIENT,
         of_tissue * learnt.scale,
         further * learnt.scale,
         predict_as_new(learnt, expression, tissue, inputs)[:, chosen],
@@ -167,16 +170,16 @@ def _check_sum(found: Attribution) -> None:
         )
 
 
-def _ends(learnt, expression: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of the network at the row and at the average line. What was measured stays as it is."""
-    n_genes, n_tissues = expression.shape[1], len(learnt.inputs.tissues)
+def _start(learnt, inputs: np.ndarray) -> np.ndarray:
+    """Inputs of the network at the average line; which modalities were measured stays as in each row."""
+    n_genes, n_tissues = len(learnt.inputs.genes), len(learnt.inputs.tissues)
     start = np.zeros_like(inputs)
     start[:, n_genes : n_genes + n_tissues] = TISSUE_SIZE * learnt.tissue.mean(axis=0)
     at = n_genes + n_tissues
     for features in learnt.inputs.features.values():
         at += len(features) + 1
         start[:, at - 1] = inputs[:, at - 1]
-    return inputs, start
+    return start
 
 
 def _through_network(learnt, inputs: np.ndarray, start: np.ndarray, chosen: np.ndarray):

@@ -53,6 +53,7 @@ def explain(
     gene_sets: GeneSets | None = None,
     n_permutations: int = 2000,
     seed: int = 0,
+    align: str = "auto",
 ) -> Explanation:
     """Say which genes and pathways drive the predictions of each drug.
 
@@ -66,6 +67,7 @@ def explain(
     n_permutations : random orders of the genes behind each p. No fdr can be smaller than the number of
         pathways / (n_permutations + 1); where that is above 0.05, a warning says so.
     seed : of these.
+    align : as for :meth:`DrugResponseModel.predict`.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def explain(
             stacklevel=2,
         )
     widening = _widening(learnt.expression, members)
-    found = integrated_gradients(model, adata, drugs)
+    found = integrated_gradients(model, adata, drugs, align)
     effect = gene_effects(found)
     scored = _score_pathways(effect, members, widening, n_permutations, seed)
     names, drugs = list(members), list(found.drugs)

@@ -56,11 +56,13 @@ def few_genes(cohort):
 # Attributions
 
 
+@pytest.mark.filterwarnings("ignore:.*patients:pm_lab.errors.PmLabWarning")
 def test_parts_add_up_to_the_prediction_less_that_of_the_average_line(model, cohort, found):
     assert np.abs(found.attribution.gaps()).max() < 1e-5
     patients = dr.integrated_gradients(model, cohort, ["DRUG003"])
     assert patients.kind == "patient" and patients.values.shape == (120, 1, 2000)
-    predicted = model.predict_matrix(cohort.bulk)[["DRUG003"]].to_numpy()
+    table = model.predict(cohort, ["DRUG003"]).set_index("patient")
+    predicted = table.loc[cohort.bulk.obs_names, ["ln_ic50"]].to_numpy()
     np.testing.assert_allclose(patients.predicted, predicted)
     given = patients.values.sum(axis=2) + patients.tissue + patients.further
     np.testing.assert_allclose(given, predicted - patients.baseline, atol=1e-4)
@@ -111,6 +113,7 @@ def _response(learnt, inputs):
     return tensor(learnt.mean) + learnt.scale * (KERNEL_SHARE * from_kernel + (1 - KERNEL_SHARE) * from_net)
 
 
+@pytest.mark.filterwarnings("ignore:.*patients:pm_lab.errors.PmLabWarning")
 def test_a_gene_that_is_average_or_absent_has_no_part(model, cohort):
     patients = cohort.bulk[:4].copy()
     with pytest.warns(match="1 of the 2,000 genes"):
