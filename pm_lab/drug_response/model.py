@@ -136,12 +136,19 @@ class DrugResponseModel:
         PmLabError
             Training diverged, or the memory of the device does not suffice.
         """
-        from pm_lab.drug_response.network import choose_device
+        from pm_lab.drug_response.network import choose_device, one_thread
 
         screen = screen_of(screen)
         settings, device = self._settings(), choose_device(self.device)
         response = check_screen(screen, min_lines=1)
         _check_size(screen, settings)
+        with one_thread():
+            self._learn(screen, response, settings, device, _Checkpoint.of(resume, screen, settings))
+        return self
+
+    def _learn(
+        self, screen: AnnData, response: pd.DataFrame, settings: _Settings, device, checkpoint
+    ) -> None:
         effects = additive_effects(response)
         base = effects.overall + effects.drug.reindex(response.columns).to_numpy()
         scale = float(np.nanstd(response.to_numpy() - base)) or 1.0
@@ -155,9 +162,7 @@ class DrugResponseModel:
         axes = np.linalg.eigh(filled.covariance)[1][:, ::-1]
         near = kernel.between(expression, expression, tissue, tissue)
         coefficients, from_kernel = ridge_path(near, target, axes)
-        net, history, from_net = _train(
-            settings, device, inputs.network(screen), target, axes, _Checkpoint.of(resume, screen, settings)
-        )
+        net, history, from_net = _train(settings, device, inputs.network(screen), target, axes, checkpoint)
         left_out = base + scale * (center + KERNEL_SHARE * from_kernel + (1 - KERNEL_SHARE) * from_net)
         self.history_ = pd.DataFrame(history).set_index("epoch")
         self._learnt = _Learnt(
@@ -172,7 +177,6 @@ class DrugResponseModel:
             response.to_numpy() - left_out,
             scale * errors_of_filling(residual, filled.expected, settings.seed),
         )
-        return self
 
     @property
     def lines_(self) -> pd.Index:
