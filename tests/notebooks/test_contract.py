@@ -13,7 +13,7 @@ import pytest
 PROMISED = ["00_welcome", "01_single_cell", "02_bulk_expression", "03_pathway_enrichment"]
 PROMISED += ["04_biomarker_discovery"]
 PROMISED += ["case_studies/colorectal_metastasis", "case_studies/interferon_kang2018"]
-PROMISED += ["case_studies/breast_cancer_prognosis"]
+PROMISED += ["case_studies/breast_cancer_prognosis", "case_studies/gdsc1_benchmark"]
 
 OPENING = ["What you will be able to do", "Runtime, memory, data"]
 CLOSING = ["What could fool you", "How did we do", "Exercises", "References", "Session info"]
