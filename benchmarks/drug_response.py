@@ -232,7 +232,9 @@ def main() -> int:
         if arguments.record:
             record(found, intervals)
         lines += missed(split, *show(found, intervals, split))
-    print("\ndrevalpy's models: not run (it installs in an environment of its own; nothing here calls it yet)")
+    print(
+        "\nPeers of drevalpy: not run (drevalpy installs in an environment of its own, nothing calls it yet)"
+    )
     if "network" not in arguments.models or len(arguments.models) < 2:
         print("\nno target looked at: they are about the network beside other models")
     else:
