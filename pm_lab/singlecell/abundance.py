@@ -90,22 +90,47 @@ def composition(
     check_batch(obs, condition, patient_key)
     side = sides.set_index(patient_key)[condition][counts.index]
     in_level = (side == level).to_numpy()
-    log_counts = np.log(counts + PSEUDOCOUNT)
-    in_reference = _reference(log_counts, in_level, reference)
-    table = _welch(log_counts, in_level, in_reference)
-
+    table = compare_counts(counts, in_level, reference)
+    named = list(table.index[table["in_reference"]])
     fractions = counts.div(counts.sum(axis=1), axis=0)
     table.insert(0, f"fraction_{base}", fractions[~in_level].mean())
     table.insert(0, f"fraction_{level}", fractions[in_level].mean())
-    table["in_reference"] = in_reference
     table = table.sort_values("pvalue").rename_axis(groupby).reset_index()
     table.attrs = {
-        "reference": list(log_counts.columns[in_reference]),
+        "reference": named,
         "fractions": fractions.to_dict(),
         "n_patients": {level: int(in_level.sum()), base: int((~in_level).sum())},
         "left_out": left_out,
     }
     return table
+
+
+def compare_counts(
+    counts: pd.DataFrame, in_level: np.ndarray, reference: str | list[str] | None = None
+) -> pd.DataFrame:
+    """The comparison within :func:`composition`, for cells that are counted already.
+
+    Parameters
+    ----------
+    counts : cells, patients × types.
+    in_level : mask of the patients of the one group; the others are compared with them.
+    reference : as for :func:`composition`.
+
+    Returns
+    -------
+    DataFrame, one row per type: ``log2_fold_change`` to ``padj`` and ``in_reference`` of :func:`composition`.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from pm_lab.singlecell.abundance import compare_counts
+    >>> counts = pd.DataFrame({"B cell": [9, 11, 40, 39], "T cell": [50, 52, 49, 51], "Monocyte": [7, 8, 9, 6]})
+    >>> compare_counts(counts, np.array([False, False, True, True]))["log2_fold_change"].round(1).tolist()
+    [2.0, -0.0, 0.0]
+    """
+    log_counts = np.log(counts + PSEUDOCOUNT)
+    in_reference = _reference(log_counts, in_level, reference)
+    return _welch(log_counts, in_level, in_reference).assign(in_reference=in_reference)
 
 
 def _levels(values: pd.Series, condition: str, contrast) -> tuple[str, str]:
