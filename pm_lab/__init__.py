@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         *("biomarkers", "bulk", "checks", "datasets", "design", "doctor", "drug_response", "endpoints"),
-        *("enrichment", "errors", "gene_sets", "keys", "model_card", "singlecell", "survival", "validation"),
+        *("enrichment", "errors", "explorer", "gene_sets", "identifiers", "keys", "model_card"),
+        *("singlecell", "survival", "validation"),
     ],
 )

@@ -12,7 +12,7 @@ PACKAGE = Path(pm_lab.__file__).parent
 # A module imports only from levels before its own.
 LEVELS = [
     {"errors", "keys", "checks"},
-    {"gene_sets", "design", "endpoints", "leaks", "validation", "model_card"},
+    {"gene_sets", "design", "endpoints", "identifiers", "leaks", "validation", "model_card"},
     {"datasets"},
     {"singlecell", "bulk", "enrichment", "biomarkers", "survival", "drug_response"},
     {"view"},
