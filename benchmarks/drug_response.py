@@ -4,6 +4,7 @@
     python benchmarks/drug_response.py --splits LCO --seeds 1 2 3
     python benchmarks/drug_response.py --models kernel_ridge pca_ridge
     python benchmarks/drug_response.py --record                also keep the numbers in benchmarks/results
+    python benchmarks/drug_response.py --peer-python PYTHON    with drevalpy, installed for that Python
 
 525 lines × 238 drugs. Lines are cut by KFold(5, shuffle=True, random_state=seed) in the order of the file,
 pairs and compounds likewise. Each model runs the folds of a split in a fresh process, one model after the
@@ -12,7 +13,12 @@ meanwhile. The random forest of pairs takes minutes and runs on LCO alone.
 
 The network's 90 % intervals are judged on the same test pairs, beside those around the mean of each drug.
 
-drevalpy's RandomForest and SimpleNeuralNetwork are not run, and the output says so.
+drevalpy's RandomForest and SimpleNeuralNetwork are run where --peer-python, or PM_LAB_DREVALPY_PYTHON in the
+environment, names a Python that has drevalpy (an environment of its own: it is under the GPL, and no part of
+pm_lab). They get the same expression, Morgan fingerprints of the same SMILES in the 128 bits that drevalpy
+uses, and the same training, validation and test lines; drevalpy_peer.py says which hyperparameters. They
+take long: --peer-folds limits them to the first folds. Their seconds include the tuning. Where there is no
+drevalpy the output says so.
 
 Exits with 1 when a target below is missed, after printing its table.
 """
@@ -20,6 +26,7 @@ Exits with 1 when a target below is missed, after printing its table.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -27,20 +34,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 MODELS = ["network", "kernel_ridge", "pca_ridge", "random_forest", "multitask_forest"]
 MODELS += ["tissue_drug_mean", "mean_effects", "drug_mean"]
+PEERS = {
+    "drevalpy_random_forest": "RandomForest",
+    "drevalpy_simple_neural_network": "SimpleNeuralNetwork",
+}
+EVERY = [*MODELS, *PEERS]
 SPLITS = ["LCO", "LPO", "LDO"]
-ONLY_IN = {"random_forest": ["LCO"]}
+ONLY_IN = {model: ["LCO"] for model in ["random_forest", *PEERS]}
 # split → metric → sign and bound for the network, mean over the folds
 TARGETS = {
     "LCO": {"normalized_pearson": (">=", 0.50), "rmse": ("<=", 1.26)},
     "LPO": {"normalized_pearson": (">=", 0.45), "rmse": ("<=", 1.15)},
 }
-TO_BEAT = ["kernel_ridge", "random_forest", "multitask_forest"]  # in LCO
+TO_BEAT = ["kernel_ridge", "random_forest", "multitask_forest", *PEERS]  # in LCO
 SHARE_BETTER = 0.8  # of the folds: 12 of 15
 SECONDS, OF_FOREST, PEAK_GB = 60, 0.2, 1.5
 COVERAGE, COVERED, LOWEST_COVERED, FEWEST_VALUES = 0.9, (0.88, 0.92), 0.80, 50
 HAVE_INTERVALS = ["LCO", "LTO", "LPO"]  # in LDO no drug of the test part has errors to learn from
+PEER_BITS = 128  # of the fingerprints that drevalpy gives its models
+PEER_SCRIPT = Path(__file__).with_name("drevalpy_peer.py")
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER, RESULTS = ROOT / "build" / "benchmarks", ROOT / "benchmarks" / "results"
 
@@ -96,7 +112,86 @@ def child(model: str, split: str, seed: int) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def results(models: list[str], split: str, seeds: list[int]) -> tuple:
+def with_peers(models: list[str], python: str | None) -> list[str]:
+    """Which models can be run, and a line on why drevalpy's are not or in which version they are."""
+    if not any(model in PEERS for model in models):
+        print("drevalpy: not asked for")
+        return models
+    others = [model for model in models if model not in PEERS]
+    if not python:
+        print("drevalpy: not run; --peer-python names a Python that has it")
+        return others
+    try:
+        asked = [python, PEER_SCRIPT, "--version"]
+        version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        print(f"drevalpy: not run; {python} does not have it ({reason})")
+        return others
+    print(f"drevalpy {version}, in its own Python")
+    return models
+
+
+def peer(model: str, split: str, seed: int, python: str, n_folds: int) -> dict:
+    """A model of drevalpy on the first folds of a split of GDSC1."""
+    import pm_lab as pm
+
+    screen, said = pm.datasets.load("gdsc1"), []
+    folds = pm.drug_response.folds(screen, split, seed=seed)[:n_folds]
+    name = f"drug_response-{model}-{split}-{seed}"
+    one = peer_model(model, python, name, said)()
+    result = pm.drug_response.benchmark([one], screen, folds=folds, seed=seed)
+    metrics = result.metrics.assign(**{key: [fold[key] for fold in said] for key in ("seconds", "peak_gb")})
+    chosen = [fold["hyperparameters"] for fold in said]
+    content = {"metrics": metrics.to_dict("list"), "test_share": result.test_share, "intervals": []}
+    content["hyperparameters"] = chosen
+    (FOLDER / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    print(f"{model}: by fold {'; '.join(chosen)}")
+    return content
+
+
+def peer_model(model: str, python: str, name: str, said: list) -> type:
+    """A model of drevalpy behind the protocol of pm_lab; what it says of each fit goes into a list.
+
+    It learns when it is asked to predict, since the peer does both in one process: it is given the test lines
+    without their responses.
+    """
+    import pandas as pd
+
+    import pm_lab as pm
+
+    class Peer:
+        def fit(self, training, validation):
+            self.training, self.validation = training, validation
+            return self
+
+        def predict_matrix(self, adata, drugs):
+            known = self.training.obsm["response"]
+            bits = pm.drug_response.fingerprints(drugs.loc[known.columns], n_bits=PEER_BITS)
+            n, n_test = len(known), adata.n_obs
+            ends = [FOLDER / f"{name}-fold{len(said)}-{end}.npz" for end in ("given", "predicted")]
+            np.savez(
+                ends[0],
+                lines=np.r_[self.training.obs_names, adata.obs_names].astype(str),
+                expression=np.r_[np.asarray(self.training.X), np.asarray(adata.X)],
+                drugs=known.columns.to_numpy(str),
+                fingerprints=bits.to_numpy(),
+                response=np.r_[known.to_numpy(float), np.full((n_test, known.shape[1]), np.nan)],
+                validation=np.r_[self.validation.any(axis=1), np.zeros(n_test, bool)],
+                test=np.r_[np.zeros(n, bool), np.ones(n_test, bool)],
+            )
+            with open(FOLDER / f"{name}.log", "a" if said else "w", encoding="utf-8") as log:
+                command = [python, PEER_SCRIPT, PEERS[model], *ends]
+                subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
+            with np.load(ends[1], allow_pickle=False) as found:
+                said.append({key: found[key].item() for key in ("seconds", "peak_gb", "hyperparameters")})
+                return pd.DataFrame(found["predicted"], adata.obs_names, known.columns)
+
+    Peer.name = model
+    return Peer
+
+
+def results(models: list[str], split: str, seeds: list[int], python=None, peer_folds=5) -> tuple:
     """One Benchmark a seed, of all models; and how the intervals did, one row a seed and model."""
     import pandas as pd
 
@@ -104,7 +199,11 @@ def results(models: list[str], split: str, seeds: list[int]) -> tuple:
 
     found, intervals = [], []
     for seed in seeds:
-        runs = [child(model, split, seed) for model in models if split in ONLY_IN.get(model, [split])]
+        runs = [
+            peer(model, split, seed, python, peer_folds) if model in PEERS else child(model, split, seed)
+            for model in models
+            if split in ONLY_IN.get(model, [split])
+        ]
         metrics = pd.concat([pd.DataFrame(one["metrics"]) for one in runs], ignore_index=True)
         found.append(Benchmark(metrics, pd.DataFrame(), split, seed, runs[0]["test_share"]))
         intervals += [{"split": split, "seed": seed, **row} for one in runs for row in one["intervals"]]
@@ -119,9 +218,10 @@ def show(found: list, intervals, split: str) -> tuple:
     summaries = [result.summary() for result in found]
     grouped = pd.concat(summaries).groupby(level=0)
     table = grouped.mean().assign(peak_gb=grouped["peak_gb"].max()).loc[summaries[0].index]
+    n_folds = pd.concat([result.metrics["model"] for result in found]).value_counts()
     seeds = ", ".join(str(result.seed) for result in found)
-    print(f"\n{split}, seeds {seeds}: means over {5 * len(found)} folds, seconds of five folds")
-    print(table.round(3).to_string())
+    print(f"\n{split}, seeds {seeds}: means over {n_folds.max()} folds, seconds of those of a seed")
+    print(table.assign(n_folds=n_folds).round(3).to_string())
     covers = None
     if len(intervals):
         grouped = intervals.groupby("model", sort=False)
@@ -133,7 +233,7 @@ def show(found: list, intervals, split: str) -> tuple:
     comparison = compare_network(found)
     print("\nNormalised Pearson of the network - that of the other, corrected resampled t-test")
     print(comparison.round(4).to_string())
-    for forest in [name for name in table.index if "forest" in name]:
+    for forest in [name for name in table.index if "forest" in name and name not in PEERS]:
         ratio = table.at["network", "seconds"] / table.at[forest, "seconds"]
         print(f"time of the network / {forest}: {ratio:.3f}")
     sys.stdout.flush()
@@ -141,10 +241,26 @@ def show(found: list, intervals, split: str) -> tuple:
 
 
 def compare_network(found: list):
-    """The network − each other model; n_better: folds in which the network is better."""
+    """The network − each other model, on the folds that both ran on (a peer may have run on the first ones).
+
+    n_better: folds in which the network is better. A model with one fold is left out.
+    """
+    import pandas as pd
+
     import pm_lab as pm
 
-    other = pm.drug_response.compare_models(found, "network").set_index("model")
+    models_on = {}
+    metrics = pd.concat([result.metrics.assign(seed=result.seed) for result in found])
+    for model, part in metrics.groupby("model", sort=False):
+        models_on.setdefault(frozenset(zip(part["seed"], part["fold"], strict=True)), []).append(model)
+    tables = [
+        pm.drug_response.compare_models(_part(found, {*models, "network"}, on), "network")
+        for on, models in models_on.items()
+        if len(on) > 1 and models != ["network"]
+    ]
+    if not tables:
+        return pd.DataFrame(columns=["difference", "low", "high", "n_better", "n_folds", "t", "p"])
+    other = pd.concat(tables).set_index("model")
     return other.assign(
         difference=-other["difference"],
         low=-other["high"],
@@ -152,6 +268,16 @@ def compare_network(found: list):
         n_better=other["n_folds"] - other["n_better"],
         t=-other["t"],
     )
+
+
+def _part(found: list, models: set[str], on: frozenset) -> list:
+    """Some models and (seed, fold) of Benchmarks."""
+    parts = []
+    for result in found:
+        folds = [fold for seed, fold in on if seed == result.seed]
+        kept = result.metrics["model"].isin(models) & result.metrics["fold"].isin(folds)
+        parts += [dataclasses.replace(result, metrics=result.metrics[kept])] if folds else []
+    return parts
 
 
 def missed(split: str, table, covers, comparison) -> list[str]:
@@ -215,10 +341,14 @@ def record(found: list, intervals) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, help="what to run")
+    parser.add_argument("--models", nargs="+", choices=EVERY, default=EVERY, help="what to run")
     parser.add_argument("--splits", nargs="+", choices=[*SPLITS, "LTO"], default=SPLITS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the folds")
     parser.add_argument("--record", action="store_true", help="keep the numbers in benchmarks/results")
+    parser.add_argument("--peer-python", default=os.environ.get("PM_LAB_DREVALPY_PYTHON"), metavar="PYTHON")
+    parser.add_argument(
+        "--peer-folds", type=int, choices=range(1, 6), default=5, help="drevalpy on the first folds only"
+    )
     parser.add_argument("--step", nargs=4, help=argparse.SUPPRESS)  # what a child process does
     arguments = parser.parse_args()
     if arguments.step:
@@ -226,16 +356,17 @@ def main() -> int:
         run(model, split, int(seed), Path(path))
         return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
-    lines = []
+    lines, peers = [], (arguments.peer_python, arguments.peer_folds)
+    models = with_peers(arguments.models, arguments.peer_python)
     for split in arguments.splits:
-        found, intervals = results(arguments.models, split, arguments.seeds)
+        if not any(split in ONLY_IN.get(model, [split]) for model in models):
+            print(f"\n{split}: none of the models is run on it")
+            continue
+        found, intervals = results(models, split, arguments.seeds, *peers)
         if arguments.record:
             record(found, intervals)
         lines += missed(split, *show(found, intervals, split))
-    print(
-        "\nPeers of drevalpy: not run (drevalpy installs in an environment of its own, nothing calls it yet)"
-    )
-    if "network" not in arguments.models or len(arguments.models) < 2:
+    if "network" not in models or len(models) < 2:
         print("\nno target looked at: they are about the network beside other models")
     else:
         print("\n" + ("\n".join(["MISSED", *lines]) if lines else "all targets met"))
