@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -17,7 +19,7 @@ from pm_lab.endpoints import endpoint_table
 from pm_lab.errors import DataError, PmLabWarning
 from pm_lab.identifiers import identifier_columns
 
-from .columns import Column, typed
+from .columns import Column, content, typed
 from .reading import BLOCK_ROWS, Parts, first, read_parts
 from .small_counts import SharedSelections
 
@@ -42,12 +44,13 @@ class CohortData:
     shared : selections that were shared in this session (:class:`SharedSelections`).
     """
 
-    def __init__(self, parts: Parts, columns: dict[str, Column], identifiers: pd.DataFrame):
+    def __init__(self, parts: Parts, identifiers: pd.DataFrame, kinds: Mapping[str, str]):
         self._parts = parts
+        self._inferred = _inferred(parts, identifiers)
         self._gene_columns: OrderedDict[str, np.ndarray] = OrderedDict()
         self.patients = parts.clinical.index
         self.n = len(self.patients)
-        self.columns = MappingProxyType(columns)
+        self.columns = _corrected(self._inferred, parts, kinds)
         self.genes, self.expression, self.unit = parts.genes, parts.expression, parts.unit
         self.endpoints: Mapping = MappingProxyType(parts.endpoints)
         self.embeddings: Mapping = MappingProxyType(parts.embeddings)
@@ -56,7 +59,7 @@ class CohortData:
         self.identifiers = identifiers
         self.notes: list[str] = list(parts.notes)
         self.source = parts.source
-        self.kinds: dict[str, str] = {}
+        self.kinds = dict(kinds)
         self.shared = SharedSelections(self.n)
 
     @classmethod
@@ -96,8 +99,7 @@ class CohortData:
         if isinstance(endpoint, Mapping):
             parts.endpoints = {**parts.endpoints, "endpoint": dict(endpoint)}
         identifiers = identifier_columns(parts.clinical)
-        data = cls(parts, _typed_columns(parts, identifiers, kinds or {}), identifiers)
-        data.kinds = dict(kinds or {})
+        data = cls(parts, identifiers, kinds or {})
         data._say_columns()
         data._check_endpoints("endpoint" if isinstance(endpoint, Mapping) else endpoint)
         data._put_cells(parts.cells if cells is None else cells)
@@ -114,10 +116,10 @@ class CohortData:
         DataError
             Unknown columns or kinds, or a kind as which none of the values can be read.
         """
-        kinds = {**self.kinds, **kinds}
+        kinds = {**self.kinds, **dict(kinds)}
         data = CohortData.__new__(CohortData)
         data.__dict__.update(self.__dict__)
-        data.columns = MappingProxyType(_typed_columns(self._parts, self.identifiers, kinds))
+        data.columns = _corrected(self._inferred, self._parts, kinds)
         data.kinds = kinds
         data.notes = [note for note in self.notes if not note.startswith("column ")]
         data._say_columns()
@@ -198,7 +200,9 @@ class CohortData:
             except (DataError, KeyError) as error:
                 if name == wanted:
                     raise
-                self.notes.append(f"endpoint {name!r} is left out: {error}")
+                # In parentheses an error names the first few patients: notes are shown, and go into reports.
+                reason = re.sub(r" *\([^()]*\)", "", str(error))
+                self.notes.append(f"endpoint {name!r} is left out: {reason}")
                 continue
             usable[name] = self.endpoints[name]
             if outcome.attrs["n_missing"]:
@@ -308,12 +312,12 @@ class CohortData:
         selection depends on them being what they are. Of X the sums over rows and over columns of the bits
         are taken, which any single change alters.
         """
-        parts, digest = self._parts, hashlib.sha256(b"pm_lab cohort 1")
-        digest.update(_row_hashes(self.patients))
-        for name in sorted(parts.clinical.columns):
-            digest.update(repr(name).encode())
-            digest.update(_row_hashes(parts.clinical[name]))
-        digest.update(_row_hashes(self.genes))
+        digest = hashlib.sha256(b"pm_lab cohort 1")
+        digest.update(_name_hashes(self.patients))
+        for name, column in sorted(self._inferred.items()):
+            digest.update(f"{name!r}: {column.kind}".encode())
+            digest.update(content(column))
+        digest.update(_name_hashes(self.genes))
         if self.expression is not None:
             digest.update(_bit_sums(self.expression))
         for name in sorted(self.embeddings):
@@ -336,25 +340,33 @@ class CohortData:
         )
 
 
-def _typed_columns(parts: Parts, identifiers: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, Column]:
-    from dataclasses import replace
-
-    unknown = [name for name in kinds if name not in parts.clinical]
-    if unknown:
-        raise DataError(f"kinds: there is no column {first(unknown)}; there are {first(parts.clinical, 12)}.")
+def _inferred(parts: Parts, identifiers: pd.DataFrame) -> dict[str, Column]:
+    """All columns as their values suggest; those that may name patients are marked."""
     ends = {
         str(spec[part])
         for spec in parts.endpoints.values()
         for part in ("time", "event", "entry")
         if spec.get(part) is not None
     }
-    flagged, names = set(identifiers["column"]), set(parts.clinical.index)
+    flagged, patients = set(identifiers["column"]), parts.clinical.index
     columns = {}
     for name in parts.clinical.columns:
-        column = typed(parts.clinical[name], kinds.get(name), "endpoint" if name in ends else "clinical")
-        private = column.kind == "text" or name in flagged or not names.isdisjoint(column.categories)
-        columns[name] = replace(column, private=private)
+        column = typed(parts.clinical[name], group="endpoint" if name in ends else "clinical")
+        names = bool(column.categories) and (patients.get_indexer(column.categories) >= 0).any()
+        columns[name] = replace(column, private=column.kind == "text" or name in flagged or bool(names))
     return columns
+
+
+def _corrected(inferred: dict[str, Column], parts: Parts, kinds: Mapping[str, str]) -> Mapping[str, Column]:
+    unknown = [name for name in kinds if name not in inferred]
+    if unknown:
+        raise DataError(f"kinds: there is no column {first(unknown)}; there are {first(inferred, 12)}.")
+    columns = dict(inferred)
+    for name, kind in kinds.items():
+        was = inferred[name]
+        column = typed(parts.clinical[name], kind, was.group)
+        columns[name] = replace(column, private=was.private or kind == "text")
+    return MappingProxyType(columns)
 
 
 def _identifying(identifiers: pd.DataFrame) -> str:
@@ -366,14 +378,8 @@ def _identifying(identifiers: pd.DataFrame) -> str:
     )
 
 
-def _row_hashes(values) -> bytes:
-    """One stable 64-bit number a row, whether text is kept as objects or as categories."""
-    values = pd.Series(values)
-    try:
-        hashes = pd.util.hash_pandas_object(values, index=False)
-    except TypeError:
-        hashes = pd.util.hash_pandas_object(values.astype(str), index=False)
-    return hashes.to_numpy("<u8").tobytes()
+def _name_hashes(names: pd.Index) -> bytes:
+    return pd.util.hash_array(names.to_numpy(object), categorize=False).astype("<u8").tobytes()
 
 
 def _bit_sums(matrix: np.ndarray) -> bytes:

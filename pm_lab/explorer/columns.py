@@ -59,113 +59,72 @@ def typed(series: pd.Series, kind: str | None = None, group: str = "clinical") -
     """
     if kind is not None and kind not in KINDS:
         raise DataError(f"{series.name!r}: kind={kind!r}; kinds are {', '.join(KINDS)}.")
-    note = ""
+    note, labels = "", None if _measures(series) else _Labels.of(series)
     if kind is None:
-        kind, note = _suggested(series)
-    values, categories, lost = _READERS[kind](series)
-    if lost:
-        note = f"{lost:,} values could not be read as a {kind} and count as missing"
-    missing = values < 0 if categories is not None else pd.isna(values)
+        kind, note = _suggested_for_measures(series) if labels is None else _suggested_for_labels(labels)
+    categories: list[str] = []
+    if kind in ("category", "text"):
+        labels = labels or _Labels.of(series)
+        values, categories = labels.codes, labels.texts
+        n_missing = int((values < 0).sum())
+    else:
+        values = (_numbers if kind == "number" else _dates)(series, labels)
+        n_missing = int(pd.isna(values).sum())
+        lost = n_missing - int(series.isna().sum())
+        if lost and n_missing == len(values):
+            raise DataError(f"{series.name!r} cannot be read as a {kind}: none of its values is one.")
+        if lost:
+            note = f"{lost:,} values could not be read as a {kind} and count as missing"
     values.flags.writeable = False
     return Column(
         name=str(series.name),
         kind=kind,
         values=values,
-        categories=tuple(categories or ()),
-        n_missing=int(missing.sum()),
+        categories=tuple(categories),
+        n_missing=n_missing,
         note=note,
         group="molecular" if group == "clinical" and str(series.name).startswith(MOLECULAR) else group,
     )
 
 
-def _suggested(series: pd.Series) -> tuple[str, str]:
-    """The kind that the values suggest, and what to say of it where that is not plain."""
-    if not series.notna().any():
-        return "category", f"missing for all {len(series):,} patients"
-    if pd.api.types.is_bool_dtype(series):
-        return "category", ""
-    if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
-        return "date", ""
-    if pd.api.types.is_timedelta64_dtype(series):
-        return "number", "durations in days"
-    if pd.api.types.is_numeric_dtype(series):
-        return _suggested_for_numbers(series)
-    return _suggested_for_labels(series)
+def _measures(series: pd.Series) -> bool:
+    """Numbers, dates and durations; everything else, booleans too, are labels."""
+    types = pd.api.types
+    return (types.is_numeric_dtype(series) and series.dtype.kind not in "bc") or (
+        types.is_datetime64_any_dtype(series)
+        or types.is_timedelta64_dtype(series)
+        or isinstance(series.dtype, pd.PeriodDtype)
+    )
 
 
-def _suggested_for_numbers(series: pd.Series) -> tuple[str, str]:
-    if series.dtype.kind == "c":
-        raise DataError(f"{series.name!r} holds complex numbers, which have no order. Leave it out.")
-    known = series.to_numpy(float, na_value=np.nan)
-    known = known[np.isfinite(known)]
-    levels = pd.unique(known)
-    if not len(levels) or len(levels) > FEW_NUMBERS or (levels % 1 != 0).any():
-        return "number", ""
-    if set(levels) <= {0.0, 1.0} or len(known) >= 10 * len(levels):
-        return "category", f"{len(levels)} whole numbers, read as categories"
-    return "number", ""
+@dataclass
+class _Labels:
+    """Labels as codes (int32, −1 missing) into texts, so that each text is looked at once."""
+
+    codes: np.ndarray
+    texts: list[str]
+
+    @classmethod
+    def of(cls, series: pd.Series) -> _Labels:
+        if isinstance(series.dtype, pd.CategoricalDtype):  # keeps the order of the categories
+            used = series.cat.remove_unused_categories()
+            codes, levels, ordered = used.cat.codes.to_numpy(), used.cat.categories, True
+        else:
+            codes, levels = _factorized(series)
+            ordered = False
+        texts = [level_name(level) for level in levels]
+        names = list(dict.fromkeys(texts))  # 1, 1.0 and "1" are one level
+        names = names if ordered else _sorted(names)
+        place = {text: position for position, text in enumerate(names)}
+        lookup = np.array([*(place[text] for text in texts), -1], np.int32)
+        return cls(lookup[codes], names)
 
 
-def _suggested_for_labels(series: pd.Series) -> tuple[str, str]:
-    _, levels = pd.factorize(_plain(series))
-    known = int(series.notna().sum())
-    texts = pd.Series([level_name(level) for level in levels], dtype=object)
-    if len(texts) > FEW_NUMBERS and pd.to_numeric(texts, errors="coerce").notna().all():
-        return "number", "text that holds numbers"
-    if (
-        texts.str.fullmatch(ISO_DATE).all()
-        and pd.to_datetime(texts, errors="coerce", format="ISO8601").notna().all()
-    ):
-        return "date", "text that holds dates"
-    if len(texts) > MOST_LEVELS or (len(texts) > FEW_LEVELS and len(texts) > known / 2):
-        return "text", f"{len(texts):,} different values for {known:,} patients: not charted, can be searched"
-    return "category", ""
-
-
-def _plain(series: pd.Series) -> pd.Series:
-    """Labels as objects that can be compared: what cannot (a list in a cell) becomes its text."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        return series.cat.remove_unused_categories()
+def _factorized(series: pd.Series) -> tuple[np.ndarray, list]:
     try:
-        pd.factorize(series)
-    except TypeError:
-        return series.map(str, na_action="ignore")
-    return series
-
-
-def _read_number(series: pd.Series) -> tuple[np.ndarray, None, int]:
-    if pd.api.types.is_timedelta64_dtype(series):
-        series = series.dt.total_seconds() / 86_400
-    elif not pd.api.types.is_numeric_dtype(series):
-        known = series.notna()
-        series = pd.to_numeric(series.astype(object).map(level_name, na_action="ignore"), errors="coerce")
-        if known.any() and not series.notna().any():
-            raise DataError(f"{series.name!r} cannot be read as numbers: none of its values is one.")
-        values = series.to_numpy(float, na_value=np.nan, copy=True)
-        return _finite(values), None, int(known.sum() - np.isfinite(values).sum())
-    values = series.to_numpy(float, na_value=np.nan, copy=True)
-    n_infinite = int(np.isinf(values).sum())
-    return _finite(values), None, n_infinite
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    values[~np.isfinite(values)] = np.nan
-    return values
-
-
-def _read_labels(series: pd.Series) -> tuple[np.ndarray, list[str], int]:
-    plain = _plain(series)
-    if isinstance(plain.dtype, pd.CategoricalDtype):  # keeps the order of the categories
-        codes, levels = plain.cat.codes.to_numpy(), plain.cat.categories
-    else:
-        codes, levels = pd.factorize(plain, sort=False)
-    texts = [level_name(level) for level in levels]
-    ordered = list(dict.fromkeys(texts))  # 1, 1.0 and "1" are one level
-    if not isinstance(plain.dtype, pd.CategoricalDtype):
-        ordered = _sorted(ordered)
-    place = {text: position for position, text in enumerate(ordered)}
-    lookup = np.array([*(place[text] for text in texts), -1], np.int32)
-    return lookup[codes], ordered, 0
+        return pd.factorize(series)
+    except TypeError:  # a list in a cell
+        return pd.factorize(series.map(str, na_action="ignore"))
 
 
 def _sorted(texts: list[str]) -> list[str]:
@@ -175,21 +134,81 @@ def _sorted(texts: list[str]) -> list[str]:
         return sorted(texts)
 
 
-def _read_date(series: pd.Series) -> tuple[np.ndarray, None, int]:
-    known = series.notna()
-    if isinstance(series.dtype, pd.PeriodDtype):
-        dates = series.dt.to_timestamp()
-    elif pd.api.types.is_datetime64_any_dtype(series):
-        dates = series
+def _suggested_for_measures(series: pd.Series) -> tuple[str, str]:
+    """The kind that the values suggest, and what to say of it where that is not plain."""
+    if not series.notna().any():
+        return "category", _ALL_MISSING
+    if pd.api.types.is_timedelta64_dtype(series):
+        return "number", "durations in days"
+    if not pd.api.types.is_numeric_dtype(series):
+        return "date", ""
+    known = series.to_numpy(float, na_value=np.nan)
+    known = known[np.isfinite(known)]
+    levels = pd.unique(known)
+    if not len(levels) or len(levels) > FEW_NUMBERS or (levels % 1 != 0).any():
+        return "number", ""
+    if set(levels) <= {0.0, 1.0} or len(known) >= 10 * len(levels):
+        return "category", "a few whole numbers, read as categories"
+    return "number", ""
+
+
+_ALL_MISSING = "missing for all patients"
+
+
+def _suggested_for_labels(labels: _Labels) -> tuple[str, str]:
+    n, known = len(labels.texts), int((labels.codes >= 0).sum())
+    texts = pd.Series(labels.texts, dtype=object)
+    if not n:
+        return "category", _ALL_MISSING
+    if n > FEW_NUMBERS and pd.to_numeric(texts, errors="coerce").notna().all():
+        return "number", "text that holds numbers"
+    if texts.str.fullmatch(ISO_DATE).all() and _parsed(texts).notna().all():
+        return "date", "text that holds dates"
+    if n > MOST_LEVELS or (n > FEW_LEVELS and n > known / 2):
+        return "text", f"{n:,} different values for {known:,} patients: not charted, can be searched"
+    return "category", ""
+
+
+def _numbers(series: pd.Series, labels: _Labels | None) -> np.ndarray:
+    if labels is not None:
+        levels = pd.to_numeric(pd.Series([*labels.texts, None], dtype=object), errors="coerce")
+        values = levels.to_numpy(float)[labels.codes]
+    elif pd.api.types.is_timedelta64_dtype(series):
+        values = (series.dt.total_seconds() / 86_400).to_numpy(copy=True)
+    elif pd.api.types.is_numeric_dtype(series):
+        values = series.to_numpy(float, na_value=np.nan, copy=True)
     else:
-        dates = pd.to_datetime(
-            series.astype(object).map(str, na_action="ignore"), errors="coerce", format="ISO8601"
-        )
-    if dates.dt.tz is not None:
-        dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
-    if known.any() and not dates.notna().any():
-        raise DataError(f"{series.name!r} cannot be read as dates: write them as 2020-01-31.")
-    return dates.to_numpy("datetime64[ns]", copy=True), None, int(known.sum() - dates.notna().sum())
+        raise DataError(f"{series.name!r} holds dates, which cannot be read as numbers.")
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
-_READERS = {"number": _read_number, "category": _read_labels, "text": _read_labels, "date": _read_date}
+def _dates(series: pd.Series, labels: _Labels | None) -> np.ndarray:
+    if labels is not None:
+        return _parsed(pd.Series([*labels.texts, None], dtype=object)).to_numpy("datetime64[ns]")[
+            labels.codes
+        ]
+    if isinstance(series.dtype, pd.PeriodDtype):
+        series = series.dt.to_timestamp()
+    if not pd.api.types.is_datetime64_any_dtype(series):
+        raise DataError(f"{series.name!r} holds {series.dtype}, which cannot be read as dates.")
+    if series.dt.tz is not None:
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    return series.to_numpy("datetime64[ns]", copy=True)
+
+
+def _parsed(texts: pd.Series) -> pd.Series:
+    dates = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
+    return dates.dt.tz_localize(None)
+
+
+def content(column: Column) -> bytes:
+    """The values of a column as bytes that are the same wherever the values are, for a hash."""
+    if column.kind in ("category", "text"):
+        levels = pd.util.hash_array(np.array(column.categories, object), categorize=False)
+        return np.append(levels, np.uint64(0)).astype("<u8")[column.values].tobytes()
+    if column.kind == "date":
+        return column.values.astype("<i8").tobytes()
+    values = column.values + 0.0  # −0 is 0
+    values[np.isnan(values)] = np.nan
+    return values.astype("<f8").tobytes()

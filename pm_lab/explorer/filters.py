@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -229,6 +229,18 @@ class LassoFilter:
 Filter = RangeFilter | GeneFilter | CategoryFilter | RowsFilter | LassoFilter
 
 
+def said(filters: Iterable[Filter], count: Callable[[int], str]) -> str:
+    """Filters in words; ``count`` writes numbers of patients."""
+    return " and ".join(
+        one.describe(count) if isinstance(one, RowsFilter) else one.describe() for one in filters
+    )
+
+
+def code_of(filters: Iterable[Filter]) -> str:
+    """Filters as one expression of bools over ``table``."""
+    return " & ".join(one.code() for one in filters) or "pd.Series(True, table.index)"
+
+
 def range_filter(data: CohortData, column: str, low, high, missing) -> RangeFilter | None:
     """Checked against the data; None where it keeps everyone."""
     kind = data.column(column).kind
@@ -335,7 +347,7 @@ FIELDS = {
 def from_dict(data: CohortData, given: Mapping) -> Filter:
     """A filter from what :meth:`to_dict` wrote, checked against the data as a new one is."""
     kind = given.get("kind") if isinstance(given, Mapping) else None
-    if kind not in FIELDS or set(given) != {"kind", *FIELDS[kind]}:
+    if not isinstance(kind, str) or kind not in FIELDS or set(given) != {"kind", *FIELDS[kind]}:
         raise DataError(f"a filter that this version does not know: {json.dumps(given, default=str)[:120]}.")
     if kind in ("range", "gene"):
         make = range_filter if kind == "range" else gene_filter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from pm_lab.errors import DataError
 ID_NAMES = ("patient", "patient_id", "patientid", "id", "case", "case_id", "sample", "sample_id", "subject")
 TABLES = (".csv", ".tsv", ".txt", ".gz")
 BLOCK_ROWS = 4096
+RESERVED = re.compile(
+    r"patients|gene:.*|lasso:.*|X_.*:[12]", re.DOTALL
+)  # keys of filters that are no column's
 
 
 @dataclass
@@ -121,8 +125,10 @@ def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if isinstance(table.columns, pd.MultiIndex) or table.columns.astype(str).duplicated().any():
         twice = table.columns[table.columns.astype(str).duplicated()]
         raise DataError(f"columns must have names of their own; these occur twice: {first(twice)}.")
-    notes = []
     table = table.set_axis(table.columns.astype(str), axis=1)
+    renamed = {name: f"column {name}" for name in table.columns if RESERVED.fullmatch(name)}
+    notes = [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
+    table = table.rename(columns=renamed)
     if keys.PATIENT in table:
         names = pd.Index(table[keys.PATIENT])
         table = table.drop(columns=keys.PATIENT)

@@ -2,79 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
-from pm_lab import checks
 from pm_lab.errors import DataError
 
 from . import filters as f
+from . import saved
+from .choices import Choices, checked_setting
 from .cohort_data import CohortData
+from .groups import Group, group_from
 from .small_counts import shown, shown_of
 
-FORMAT, VERSION, TOKEN = "pm_lab.explorer.state", 1, "pmx1."
 MASKS_KEPT = 64
-MOST_TOKEN_BYTES = 20_000_000  # unpacked
-DEFAULTS = {
-    "least_count": 10,
-    "hide_small_counts": False,
-    "colour_by": None,
-    "gene": None,
-    "columns": None,
-    "embedding": None,
-    "bins": 30,
-    "theme": "light",
-    "view": "cohort",
-}
-VIEWS = ("cohort", "compare", "patient", "gene", "export")
-ASPECTS = ("data", "filters", "groups", "patient", "endpoint", "settings")
-
-
-@dataclass(frozen=True)
-class Group:
-    """Patients of a group: those whom all filters keep, or (``rest``) those whom they do not."""
-
-    filters: tuple[f.Filter, ...]
-    rest: bool = False
-    label: str = ""
-
-    def mask(self, data: CohortData) -> np.ndarray:
-        kept = np.logical_and.reduce([np.ones(data.n, bool), *(one.mask(data) for one in self.filters)])
-        return ~kept if self.rest else kept
-
-    def describe(self) -> str:
-        if self.label:
-            return self.label
-        said = " and ".join(one.describe() for one in self.filters) or "all patients"
-        return f"not ({said})" if self.rest else said
-
-    def code(self) -> str:
-        return f"~({_code(self.filters)})" if self.rest else _code(self.filters)
-
-    def to_dict(self) -> dict:
-        return {"filters": [one.to_dict() for one in self.filters], "rest": self.rest, "label": self.label}
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """One state of everything; undo goes back to the one before."""
-
-    data: CohortData
-    filters: Mapping[str, f.Filter] = field(default_factory=dict)
-    groups: Mapping[str, Group] = field(default_factory=dict)
-    patient: int | None = None  # row
-    endpoint: str | None = None
-    settings: Mapping = field(default_factory=lambda: dict(DEFAULTS))
 
 
 class CohortState:
@@ -98,11 +44,11 @@ class CohortState:
     def __init__(self, data: CohortData, endpoint: str | None = None):
         if not isinstance(data, CohortData):
             data = CohortData.open(data)
-        self._now = _Choices(data)
-        self._past: list[_Choices] = []
-        self._future: list[_Choices] = []
+        self._now = Choices(data)
+        self._past: list[Choices] = []
+        self._future: list[Choices] = []
         self._observers: list[Callable[[set[str]], None]] = []
-        self._before_batch: _Choices | None = None
+        self._before_batch: Choices | None = None
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         first = next(iter(data.endpoints), None)
         self._now = replace(self._now, endpoint=self._known_endpoint(first if endpoint is None else endpoint))
@@ -150,24 +96,28 @@ class CohortState:
     def _mask_of(self, filters: tuple[f.Filter, ...]) -> np.ndarray:
         """Masks of single filters are kept, so that a change of one computes one."""
         if len(filters) == 1:
-            return self._kept(filters, lambda: filters[0].mask(self.data))
-        return self._kept(
-            filters, lambda: np.logical_and.reduce([np.ones(self.data.n, bool), *map(self._single, filters)])
-        )
-
-    def _single(self, one: f.Filter) -> np.ndarray:
-        return self._mask_of((one,))
-
-    def _kept(self, what, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        key = (id(self.data), what)
+            return self._kept(filters[0])
+        key = (self.data, filters)
         if key not in self._masks:
-            mask = compute()
-            mask.flags.writeable = False
-            self._masks[key] = mask
-            if len(self._masks) > MASKS_KEPT:
-                self._masks.popitem(last=False)
+            mask = np.ones(self.data.n, bool)
+            for one in filters:
+                mask &= self._kept(one)
+            self._keep(key, mask)
         self._masks.move_to_end(key)
         return self._masks[key]
+
+    def _kept(self, one: f.Filter | Group) -> np.ndarray:
+        key = (self.data, one)
+        if key not in self._masks:
+            self._keep(key, one.mask(self.data))
+        self._masks.move_to_end(key)
+        return self._masks[key]
+
+    def _keep(self, key: tuple, mask: np.ndarray) -> None:
+        mask.flags.writeable = False
+        self._masks[key] = mask
+        if len(self._masks) > MASKS_KEPT:
+            self._masks.popitem(last=False)
 
     # Filters
 
@@ -226,66 +176,18 @@ class CohortState:
             raise DataError(f"group {name!r}: groups are 'A' and 'B'.")
         groups = {key: group for key, group in self._now.groups.items() if key != name}
         if source is not None:
-            groups[name] = self._group_from(source)
+            groups[name] = group_from(self.data, source, tuple(self._now.filters.values()))
         self._change(groups=dict(sorted(groups.items())))
-
-    def _group_from(self, source) -> Group:
-        present = tuple(self._now.filters.values())
-        if isinstance(source, str) and source in ("selection", "rest"):
-            return Group(present, rest=source == "rest")
-        if not isinstance(source, Mapping):
-            return Group((f.rows_filter(self.data, source),))
-        given = dict(source)
-        if "panel_risk" in given:
-            return self._risk_group(**given)
-        try:
-            if "gene" in given:
-                return self._gene_group(**given)
-            if "values" in given:
-                return Group((f.category_filter(self.data, given.pop("column"), **_with(given)),))
-            return Group((self._known_range(given.pop("column"), **given),))
-        except (TypeError, KeyError):
-            raise DataError(f"group from {sorted(source)}: see set_group for what can be given.") from None
-
-    def _known_range(self, column: str, low=None, high=None, missing=False) -> f.Filter:
-        made = f.range_filter(self.data, column, low, high, missing)
-        if made is None:
-            raise DataError(f"{column!r}: a group needs a low or a high limit.")
-        return made
-
-    def _gene_group(self, gene: str, above_quantile=None, below_quantile=None) -> Group:
-        values = self.data.gene(gene)
-        low, high = (
-            None if share is None else _quantile(values, share, gene)
-            for share in (above_quantile, below_quantile)
-        )
-        return Group((f.gene_filter(self.data, gene, low, high, False),))
-
-    def _risk_group(self, panel_risk: pd.Series, above_quantile=None, below_quantile=None) -> Group:
-        if not isinstance(panel_risk, pd.Series):
-            raise DataError("panel_risk: a Series of numbers by patient is needed.")
-        risk = panel_risk.set_axis(panel_risk.index.astype(str)).reindex(self.data.patients)
-        values = pd.to_numeric(risk, errors="coerce").to_numpy(float)
-        if above_quantile is None and below_quantile is None:
-            above_quantile = 0.5
-        mask, said = np.isfinite(values), []
-        if above_quantile is not None:
-            low = _quantile(values, above_quantile, "panel_risk")
-            mask, said = mask & (values >= low), [*said, f"risk of the panel ≥ {low:.6g}"]
-        if below_quantile is not None:
-            high = _quantile(values, below_quantile, "panel_risk")
-            mask, said = mask & (values < high), [*said, f"risk of the panel < {high:.6g}"]
-        return Group((f.RowsFilter.of(mask, "patients", "by risk"),), label=" and ".join(said))
 
     def group(self, name: str) -> np.ndarray | None:
         """The mask of a group, or None where there is none; read only."""
         group = self._now.groups.get(name)
-        return None if group is None else self._kept(group, lambda: group.mask(self.data))
+        return None if group is None else self._kept(group)
 
-    def group_name(self, name: str) -> str:
-        """A group in words, e.g. "A: er = positive"."""
+    def group_name(self, name: str, hide: bool | None = None) -> str:
+        """A group in words, e.g. "A: er = positive"; ``hide`` as in :meth:`describe`."""
         group = self._now.groups.get(name)
-        return f"{name}: {group.describe()}" if group else name
+        return f"{name}: {group.describe(self._count(hide))}" if group else name
 
     def select_patient(self, patient: str | None) -> None:
         """Look at one patient; None at nobody."""
@@ -307,7 +209,7 @@ class CohortState:
 
     def set_setting(self, name: str, value) -> None:
         """Change one of :attr:`settings`; anything else is refused, for settings travel in tokens."""
-        self._change(settings={**self._now.settings, name: _checked_setting(self.data, name, value)})
+        self._change(settings={**self._now.settings, name: checked_setting(self.data, name, value)})
 
     def retype(self, kinds: Mapping[str, str]) -> None:
         """Correct kinds of columns; filters and groups that no longer fit are removed."""
@@ -324,7 +226,7 @@ class CohortState:
 
     def _change(self, **changes) -> None:
         before, after = self._now, replace(self._now, **changes)
-        if not _differing(before, after):
+        if not before.differing(after):
             return
         self._now = after
         if self._before_batch is None:
@@ -348,7 +250,7 @@ class CohortState:
         """Take back an undo; False when there is none."""
         return self._step(self._future, self._past)
 
-    def _step(self, source: list[_Choices], target: list[_Choices]) -> bool:
+    def _step(self, source: list[Choices], target: list[Choices]) -> bool:
         if self._before_batch is not None:
             raise DataError("undo and redo cannot be part of a batch.")
         if not source:
@@ -373,7 +275,7 @@ class CohortState:
             raise
         finally:
             self._before_batch = None
-        if _differing(before, self._now):
+        if before.differing(self._now):
             self._past.append(before)
             self._future.clear()
             self._tell(before)
@@ -383,8 +285,8 @@ class CohortState:
         self._observers.append(function)
         return lambda: self._observers.remove(function) if function in self._observers else None
 
-    def _tell(self, before: _Choices) -> None:
-        changed = _differing(before, self._now)
+    def _tell(self, before: Choices) -> None:
+        changed = before.differing(self._now)
         for function in tuple(self._observers):
             function(set(changed))
 
@@ -397,22 +299,23 @@ class CohortState:
         ----------
         hide : small counts, as in what is shared; by default as ``settings["hide_small_counts"]`` says.
         """
-        n, total = self.n_selected, self.data.n
-        hide = self._now.settings["hide_small_counts"] if hide is None else hide
-        least = self._now.settings["least_count"] if hide else 0
+        least = self._least(hide)
         if not self._now.filters:
-            return f"all {shown(total, least)} patients"
-        said = " and ".join(self._said(one, least) for one in self._now.filters.values())
-        return f"{said}: {shown_of(n, total, least)} patients"
+            return f"all {shown(self.data.n, least)} patients"
+        said = f.said(self._now.filters.values(), self._count(hide))
+        return f"{said}: {shown_of(self.n_selected, self.data.n, least)} patients"
 
-    def _said(self, one: f.Filter, least: int) -> str:
-        if isinstance(one, f.RowsFilter) and least:
-            return one.describe(lambda n: shown_of(n, self.data.n, least).split(" of ")[0])
-        return one.describe()
+    def _least(self, hide: bool | None) -> int:
+        hide = self.settings["hide_small_counts"] if hide is None else hide
+        return self.settings["least_count"] if hide else 0
+
+    def _count(self, hide: bool | None) -> Callable[[int], str]:
+        least = self._least(hide)
+        return lambda n: shown_of(n, self.data.n, least).split(" of ")[0]
 
     def expression(self) -> str:
         """The selection as a pandas expression of bools over ``table`` (:meth:`CohortData.table`)."""
-        return _code(tuple(self._now.filters.values()))
+        return f.code_of(self._now.filters.values())
 
     def to_code(self) -> str:
         """Python that makes the same selection, given the ``cohort`` that was opened."""
@@ -437,21 +340,7 @@ class CohortState:
 
     def to_json(self) -> str:
         """Everything that is chosen, without the name of any patient; chosen ones are kept as rows."""
-        return json.dumps(self._as_dict(), ensure_ascii=False, sort_keys=True)
-
-    def _as_dict(self) -> dict:
-        now = self._now
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "data": self.data.hash,
-            "kinds": self.data.kinds,
-            "filters": [{"key": key, **one.to_dict()} for key, one in now.filters.items()],
-            "groups": {name: group.to_dict() for name, group in now.groups.items()},
-            "patient": now.patient,
-            "endpoint": now.endpoint,
-            "settings": dict(now.settings),
-        }
+        return saved.to_json(self._now)
 
     @classmethod
     def from_json(cls, data: CohortData, text: str) -> CohortState:
@@ -462,151 +351,33 @@ class CohortState:
         DataError
             Other data, another version, unknown parts, or a text that was changed.
         """
-        try:
-            given = json.loads(text)
-        except (TypeError, ValueError, RecursionError):
-            raise DataError("this is no JSON of an explorer's state: it was changed or cut.") from None
-        return cls._from_dict(data, given)
+        return cls._of(saved.from_json(data, text))
 
     def share_token(self) -> str:
         """A short text that restores this state on the same data; it names no patient."""
-        packed = zlib.compress(self.to_json().encode(), 9)
-        digest = hashlib.sha256(packed).digest()[:8]
-        return TOKEN + base64.urlsafe_b64encode(digest + packed).decode().rstrip("=")
+        return saved.to_token(self._now)
 
     @classmethod
     def from_token(cls, data: CohortData, token: str) -> CohortState:
         """A state from :meth:`share_token`; errors as :meth:`from_json`."""
-        if not isinstance(token, str) or not token.strip().startswith(TOKEN):
-            raise DataError(f"this is no token of the explorer: it does not begin with {TOKEN!r}.")
-        body = token.strip()[len(TOKEN) :]
-        try:
-            raw = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
-            if hashlib.sha256(raw[8:]).digest()[:8] != raw[:8]:
-                raise ValueError
-            text = zlib.decompressobj().decompress(raw[8:], MOST_TOKEN_BYTES).decode()
-        except (ValueError, zlib.error):
-            raise DataError("the token was changed or cut: copy it again, whole.") from None
-        return cls.from_json(data, text)
+        return cls._of(saved.from_token(data, token))
 
     @classmethod
-    def _from_dict(cls, data: CohortData, given) -> CohortState:
-        _check_form(given)
-        data.require(given["data"])
-        if given["kinds"] != data.kinds:
-            data = data.retyped(given["kinds"])
-        filters = {}
-        for one in given["filters"]:
-            made = f.from_dict(data, {name: value for name, value in one.items() if name != "key"})
-            if made.key != one.get("key") or made.key in filters:
-                raise DataError(
-                    f"the filter {one.get('key')!r} is not of the column it names, or there twice."
-                )
-            filters[made.key] = made
-        state = cls(data)
-        state._now = _Choices(
-            data=data,
-            filters=filters,
-            groups={name: _group_from_dict(data, name, one) for name, one in given["groups"].items()},
-            patient=_checked_row(data, given["patient"]),
-            endpoint=state._known_endpoint(given["endpoint"]),
-            settings={name: _checked_setting(data, name, v) for name, v in given["settings"].items()},
-        )
+    def _of(cls, choices: Choices) -> CohortState:
+        state = cls(choices.data)
+        state._now = choices
         return state
+
+    def restore(self, saved_state: str) -> None:
+        """Take over a token or JSON of the same data in place, as one step that can be undone."""
+        read = saved.from_token if saved_state.strip().startswith(saved.TOKEN) else saved.from_json
+        choices = read(self.data, saved_state)
+        self._change(**{name: getattr(choices, name) for name in choices.differing(self._now)})
 
     def __repr__(self) -> str:
         return f"CohortState: {self.describe()}"
 
 
-def _code(filters: tuple[f.Filter, ...]) -> str:
-    return " & ".join(one.code() for one in filters) or "pd.Series(True, table.index)"
-
-
-def _with(given: dict) -> dict:
-    return {"missing": False, **given}
-
-
 def _about(one: f.Filter) -> set[str]:
+    """The column that a filter is of, for those that a change of kinds concerns."""
     return set() if isinstance(one, f.GeneFilter) else {one.key}
-
-
-def _differing(before: _Choices, after: _Choices) -> set[str]:
-    return {
-        name
-        for name in ASPECTS
-        if (
-            getattr(before, name) is not getattr(after, name)
-            if name == "data"
-            else getattr(before, name) != getattr(after, name)
-        )
-    }
-
-
-def _quantile(values: np.ndarray, share, name: str) -> float:
-    checks.shares(quantile=share)
-    known = values[np.isfinite(values)]
-    if not len(known):
-        raise DataError(f"{name}: no patient of the cohort has a value.")
-    return float(np.quantile(known, share))
-
-
-def _check_form(given) -> None:
-    """The parts that a state has, and no other."""
-    parts = {
-        "format": str,
-        "version": int,
-        "data": str,
-        "kinds": dict,
-        "filters": list,
-        "groups": dict,
-        "patient": int | None,
-        "endpoint": str | None,
-        "settings": dict,
-    }
-    if not isinstance(given, dict) or given.get("format") != FORMAT:
-        raise DataError("this is not the state of an explorer.")
-    if given.get("version") != VERSION:
-        raise DataError(f"a state of version {given.get('version')!r}; this pm_lab reads version {VERSION}.")
-    wrong = sorted(set(given) ^ set(parts))
-    wrong += [name for name, kind in parts.items() if name in given and not isinstance(given[name], kind)]
-    wrong += [] if set(given.get("settings", ())) == set(DEFAULTS) else ["settings"]
-    if wrong or not all(isinstance(one, dict) for one in given["filters"]):
-        raise DataError(f"the state was changed: {', '.join(wrong) or 'filters'} cannot be read.")
-
-
-def _group_from_dict(data: CohortData, name: str, given) -> Group:
-    if name not in ("A", "B") or not isinstance(given, dict) or set(given) != {"filters", "rest", "label"}:
-        raise DataError(f"the group {name!r} cannot be read: the state was changed.")
-    if not isinstance(given["rest"], bool) or not isinstance(given["label"], str):
-        raise DataError(f"the group {name!r} cannot be read: the state was changed.")
-    return Group(tuple(f.from_dict(data, one) for one in given["filters"]), given["rest"], given["label"])
-
-
-def _checked_row(data: CohortData, row: int | None) -> int | None:
-    if row is not None and (isinstance(row, bool) or not 0 <= row < data.n):
-        raise DataError(f"the patient of row {row!r} is not among {data.n:,}.")
-    return row
-
-
-def _checked_setting(data: CohortData, name: str, value):
-    """A setting that may be kept: of a known name, and of what it can be."""
-    if name not in DEFAULTS:
-        raise DataError(f"there is no setting {name!r}; settings are {', '.join(DEFAULTS)}.")
-    if name in ("least_count", "bins"):
-        return checks.whole_number(value, name, least=0 if name == "least_count" else 2)
-    if name == "hide_small_counts" and not isinstance(value, bool):
-        raise DataError(f"{name}={value!r}: True or False.")
-    allowed = {"theme": ("light", "dark"), "view": VIEWS}.get(name)
-    if allowed and value not in allowed:
-        raise DataError(f"{name}={value!r}: one of {', '.join(allowed)}.")
-    if value is None or name in ("hide_small_counts", "theme", "view"):
-        return value
-    if name == "columns":
-        return [data.column(column).name for column in value]
-    if name == "gene":
-        data.gene(value)
-    elif name == "embedding":
-        data.embedding(value)
-    elif name == "colour_by":
-        data.gene(value.removeprefix("gene:")) if str(value).startswith("gene:") else data.column(value)
-    return value
