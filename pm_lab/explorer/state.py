@@ -65,6 +65,11 @@ class CohortState:
         return MappingProxyType(self._now.filters)
 
     @property
+    def groups(self) -> Mapping[str, Group]:
+        """How the groups "A" and "B" were chosen, as far as they are set."""
+        return MappingProxyType(self._now.groups)
+
+    @property
     def patient(self) -> str | None:
         return None if self._now.patient is None else self.data.patients[self._now.patient]
 
