@@ -1,10 +1,229 @@
-"""A check of columns that may identify a patient: a linter with warnings, no claim of compliance."""
+"""A check of columns that may identify a patient: a linter with warnings, no claim of compliance.
+
+It looks for patterns in names and values. What it does not name is not thereby safe: rare values together
+(an age, a tumour, a town) can single somebody out, and names in a code of their own look like any label.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Callable
+
 import pandas as pd
+
+ROWS_READ = 20_000  # of a column of text, evenly spaced; numbers and dates are read whole
+OLDEST, OLDEST_AGE = 89, 130  # ages above the first are few; above the second they are no ages in years
+MOST = 0.8  # share of the values that must look alike where one value alone says little
+FREE_TEXT_WORDS = 6
+MASKED = 24  # characters of an example
+
+EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}"
+PHONE = r"\+\d[\d\s().-]{6,}\d|\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}|0\d{2,4}[-/ ]\d{3}[\d\s/-]{3,}"
+SOCIAL_SECURITY = r"\d{3}-\d{2}-\d{4}"
+# A year and a month are finer than a year too.
+DATES = (
+    r"\d{4}-\d{1,2}(?:-\d{1,2}(?:[ T].*)?)?|\d{4}[/.]\d{1,2}[/.]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
+    r"|\d{1,2}[. -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[. -]+\d{2,4}"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2},? \d{4}"
+)
+COMPACT_DATE = r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+POSTAL = r"[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|[A-Z]\d[A-Z] \d[A-Z]\d|\d{5}-\d{4}"
+PERSON = (
+    r"[A-ZÀ-Þ][a-zà-ÿ'’]+(?:-[A-ZÀ-Þ][a-zà-ÿ]+)?,? (?:[A-Z]\. )?[A-ZÀ-Þ][a-zà-ÿ'’]+(?:-[A-ZÀ-Þ][a-zà-ÿ]+)?"
+)
+TITLED = r"(?:Mr|Mrs|Ms|Dr|Prof|Herr|Frau)\.? [A-ZÀ-Þ][a-zà-ÿ].*"
+
+AGE_WORDS = {"age", "ages", "alter"}
+DATE_WORDS = {"date", "dob", "birth", "birthday", "birthdate", "datum", "day"}
+POSTAL_WORDS = {"zip", "zipcode", "postcode", "postal", "plz", "postleitzahl", "address", "street", "adresse"}
+PHONE_WORDS = {"phone", "telephone", "tel", "mobile", "fax", "telefon", "cellphone"}
+RECORD_WORDS = {"mrn", "ssn", "nhs", "insurance", "passport", "hospitalnumber", "recordnumber", "fallnummer"}
+NUMBER_WORDS = {"id", "no", "nr", "num", "number", "record", "case", "chart", "accession", "patient"}
+PERSON_WORDS = {"surname", "lastname", "firstname", "forename", "vorname", "nachname", "fullname", "initials"}
+PERSON_WORDS |= {"physician", "doctor", "surgeon", "oncologist"}
+NAMED_PERSONS = {"patient", "full", "first", "last", "family", "given", "middle", "maiden", "contact", "kin"}
 
 
 def identifier_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns of a table that may identify a patient."""
-    return pd.DataFrame(columns=["column", "reason", "n", "example_masked"])
+    """Columns of a table that may identify a patient, with the reason.
+
+    Looked for are dates finer than a year, ages over 89, postal codes and addresses, e-mail addresses, phone
+    numbers, record numbers, names of persons, and free text, which can hold any of these. The names of the
+    rows are looked at as the column ``patient``. A linter: it finds patterns and proves nothing.
+
+    Parameters
+    ----------
+    table : one row per patient. Of columns of text up to 20,000 rows are read, evenly spaced.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a column found: ``column``, ``reason``, ``n`` values that look so (of those read), and
+        ``example_masked``, the shape of one of them with letters as x and digits as 9.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from pm_lab.identifiers import identifier_columns
+    >>> table = pd.DataFrame({"stage": ["I", "II"], "contact": ["ann@example.org", "bob@example.org"]})
+    >>> identifier_columns(table)[["column", "reason", "example_masked"]].values.tolist()
+    [['contact', 'e-mail addresses', 'xxx@xxxxxxx.xxx']]
+    """
+    columns = {str(name): table.iloc[:, place] for place, name in enumerate(table.columns)}
+    if not isinstance(table.index, pd.RangeIndex | pd.MultiIndex):
+        columns.setdefault("patient", table.index.to_series().reset_index(drop=True))
+    found = []
+    for name, values in columns.items():
+        flagged = _of_numbers(name, values) if _holds_numbers(values) else _of_text(name, values)
+        if flagged is not None:
+            reason, which = flagged
+            found.append((name, reason, len(which), _masked(str(which.iloc[0]))))
+    return pd.DataFrame(found, columns=["column", "reason", "n", "example_masked"])
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a column's name, and pairs of them: ``zipCode`` has zip, code and zipcode."""
+    parts = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    words = [word.lower() for word in re.findall(r"[^\W\d_]+", parts)]
+    return {*words, *(a + b for a, b in itertools.pairwise(words))}
+
+
+def _holds_numbers(values: pd.Series) -> bool:
+    types = pd.api.types
+    return types.is_numeric_dtype(values) or types.is_datetime64_any_dtype(values)
+
+
+def _of_numbers(name: str, values: pd.Series) -> tuple[str, pd.Series] | None:
+    known, words = values.dropna(), words_of(name)
+    if not len(known) or pd.api.types.is_bool_dtype(values):
+        return None
+    if pd.api.types.is_datetime64_any_dtype(values):
+        finer = known[(known.dt.dayofyear != 1) | (known != known.dt.normalize())]
+        return ("dates finer than a year", finer.astype(str)) if len(finer) else None
+    if values.dtype.kind == "c" or (known % 1 != 0).any():
+        return _old_ages(known) if words & AGE_WORDS else None
+    if words & AGE_WORDS and (old := _old_ages(known)):
+        return old
+    sample = _sampled(known).astype("int64", errors="ignore").astype(str)
+    if words & DATE_WORDS and sample.str.fullmatch(COMPACT_DATE).mean() >= MOST:
+        return "dates finer than a year", sample
+    for named, reason in ((POSTAL_WORDS, "postal codes or addresses"), (PHONE_WORDS, "phone numbers")):
+        if words & named and (sample.str.len() >= 4).mean() >= MOST:
+            return reason, sample
+    if words & RECORD_WORDS or (words & NUMBER_WORDS and _like_record_numbers(sample)):
+        return "record numbers", sample
+    return None
+
+
+def _old_ages(known: pd.Series) -> tuple[str, pd.Series] | None:
+    old = known[(known > OLDEST) & (known <= OLDEST_AGE)]
+    return (f"ages over {OLDEST}", old) if len(old) and (known <= OLDEST_AGE).all() else None
+
+
+def _like_record_numbers(texts: pd.Series) -> bool:
+    """Long numbers, one for each patient, of about the same length."""
+    long = texts.str.fullmatch(r"\d{6,12}")
+    alike = texts.str.len().value_counts(normalize=True).iloc[0] >= MOST
+    return len(texts) > 1 and bool(long.mean() >= MOST and texts.is_unique and alike)
+
+
+def _of_text(name: str, values: pd.Series) -> tuple[str, pd.Series] | None:
+    texts = _sampled(values.dropna()).astype(str).str.strip()
+    texts = texts[texts != ""]
+    if not len(texts):
+        return None
+    words = words_of(name)
+    for reason, finder in _TEXT_CHECKS:
+        which = finder(texts, words)
+        if which is not None and which.any():
+            return reason, texts[which]
+    return None
+
+
+def _sampled(values: pd.Series) -> pd.Series:
+    return values.iloc[:: -(-len(values) // ROWS_READ)] if len(values) > ROWS_READ else values
+
+
+def _matching(pattern: str, ignore_case: bool = False) -> Callable:
+    flags = re.IGNORECASE if ignore_case else 0
+
+    def find(texts: pd.Series, words: set[str]) -> pd.Series:
+        return texts.str.fullmatch(pattern, flags=flags)
+
+    return find
+
+
+def _emails(texts: pd.Series, words: set[str]) -> pd.Series:
+    return texts.str.contains(EMAIL)
+
+
+def _dates(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    """All of them where the name says date; else most must look so, as 1-2-10 may be anything."""
+    dates = texts.str.fullmatch(DATES, flags=re.IGNORECASE)
+    if words & DATE_WORDS:
+        return dates | texts.str.fullmatch(COMPACT_DATE)
+    return dates if dates.mean() >= MOST else None
+
+
+def _text_ages(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    ages = pd.to_numeric(texts, errors="coerce")
+    known = ages.dropna()
+    if not words & AGE_WORDS or not len(known) or (known > OLDEST_AGE).any():
+        return None
+    return ages > OLDEST
+
+
+def _postal(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    if words & POSTAL_WORDS:
+        return texts.str.contains(r"\d")
+    codes = texts.str.fullmatch(POSTAL)
+    return codes if codes.mean() >= MOST else None
+
+
+def _phones(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    if words & PHONE_WORDS:
+        return texts.str.count(r"\d") >= 6
+    phones = texts.str.fullmatch(PHONE)
+    return phones if phones.mean() >= MOST else None
+
+
+def _records(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    if words & RECORD_WORDS:
+        return texts.str.contains(r"\d")
+    return texts.str.fullmatch(r"\d+") if _like_record_numbers(texts) else None
+
+
+def _persons(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    if words & PERSON_WORDS or ("name" in words and (words == {"name"} or words & NAMED_PERSONS)):
+        return texts.str.contains(r"[^\W\d_]{2}")
+    titled = texts.str.fullmatch(TITLED)
+    persons = texts.str.fullmatch(PERSON)
+    # Labels of two words, such as "Soft Tissue", come again; names of persons hardly do.
+    likely = len(texts) > 4 and persons.mean() >= MOST and texts.nunique() > len(texts) / 2
+    return titled | persons if likely else (titled if titled.any() else None)
+
+
+def _free_text(texts: pd.Series, words: set[str]) -> pd.Series | None:
+    n_words = texts.str.count(r"\s+") + 1
+    different = texts.nunique() > max(1, len(texts) / 2)
+    return n_words >= FREE_TEXT_WORDS if different and n_words.median() >= FREE_TEXT_WORDS else None
+
+
+_TEXT_CHECKS = (
+    ("e-mail addresses", _emails),
+    ("record numbers", _matching(SOCIAL_SECURITY)),
+    ("dates finer than a year", _dates),
+    (f"ages over {OLDEST}", _text_ages),
+    ("phone numbers", _phones),
+    ("postal codes or addresses", _postal),
+    ("record numbers", _records),
+    ("names of persons", _persons),
+    ("free text, which can hold names", _free_text),
+)
+
+
+def _masked(value: str) -> str:
+    """The shape of a value: letters as x, digits as 9."""
+    shape = re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", value))
+    return shape[:MASKED] + ("…" if len(shape) > MASKED else "")
