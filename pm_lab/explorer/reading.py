@@ -68,7 +68,7 @@ def _from_path(path: str | Path) -> Parts:
     if suffix in (".h5ad", ".zarr"):
         parts = _from_anndata(datasets.read_anndata(path))
     elif suffix in TABLES:
-        parts = _from_table(_with_names(datasets.read_table(path)))
+        parts = _from_table(_with_names(datasets.read_table(path, float_precision="round_trip")))
     elif suffix in (".parquet", ".pq"):
         parts = _from_table(_with_names(_read_parquet(path)))
     else:
