@@ -1,0 +1,157 @@
+"""The blocks of the cohort's report: numbers, selection, comparison of groups, notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pm_lab.errors import DataError
+
+from . import page, view_figures
+from .comparison import (
+    EXPLORATORY,
+    SurvivalComparison,
+    compare_survival,
+    composition_difference,
+    differential_genes,
+)
+from .provenance import selection_text
+from .summaries import NO_ENDPOINT, counts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .disclosure import Disclosure
+    from .state import CohortState
+
+TOP_GENES = 12
+
+
+def blocks(state: CohortState, hide_small_counts: bool, rules: Disclosure) -> list[page.Html]:
+    """Everything between the header and the footer."""
+    columns = view_figures.column_charts(state, rules)
+    curves = view_figures.survival_chart(state, rules, width=6.6)
+    no_curve = NO_ENDPOINT if state.endpoint is None else "No curve can be shown."
+    return [
+        page.numbers(numbers(state, rules)),
+        page.section("What was selected", page.bullets(selected(state, hide_small_counts, rules))),
+        page.section(
+            "Columns",
+            "Grey: all patients; blue: those selected." if rules.filtered else "All patients.",
+            _drawn(columns, "columns", "No column can be charted."),
+        ),
+        page.section(
+            f"Survival: {state.endpoint}" if state.endpoint else "Survival",
+            _drawn(curves, "survival", no_curve),
+        ),
+        *(_comparison(state, rules) if state.groups else ()),
+        page.section("Notes", page.bullets(_notes(state, rules))),
+    ]
+
+
+def _drawn(figure: Figure | None, name: str, otherwise: str) -> page.Html:
+    return page.paragraph(otherwise) if figure is None else page.inline_svg(figure, name)
+
+
+def numbers(state: CohortState, rules: Disclosure) -> dict[str, str]:
+    """The large numbers at the top."""
+    found = counts(state)
+    cards = {"Patients": rules.people(found["n"])}
+    if rules.filtered:
+        cards["Selected"] = rules.part(found["n_selected"], found["n"])
+    if state.endpoint is not None:
+        known = found["n"] - found["n_unknown"]
+        cards[f"Events, {state.endpoint}"] = rules.part(found["events"], known)
+        if rules.filtered:
+            known = found["n_selected"] - found["unknown_selected"]
+            cards["Events, selected"] = rules.part(found["events_selected"], known)
+    return cards | {"Columns": len(state.data.columns), "Genes": len(state.data.genes)}
+
+
+def selected(state: CohortState, hide: bool, rules: Disclosure) -> list[str]:
+    """The selection, and each of its filters, in words."""
+    lines = [selection_text(state, hide, rules)]
+    if len(state.filters) > 1:
+        lines += [f"Filter: {rules.words(one.describe())}" for one in state.filters.values()]
+    return lines
+
+
+def _notes(state: CohortState, rules: Disclosure) -> list[str]:
+    """What the data's reader left out or inferred, and what this report leaves out."""
+    return [*rules.notes(), *map(rules.words, state.data.notes)] or ["Nothing was left out."]
+
+
+def _comparison(state: CohortState, rules: Disclosure) -> list[page.Html]:
+    """Groups A and B: curves, tests, genes, pathways; or why they are not shown."""
+    title = "Groups A and B (exploratory)"
+    if hidden := view_figures.groups_hidden(rules):
+        return [page.section(title, f"Not shown: {hidden}.")]
+    try:
+        found = compare_survival(state)
+    except DataError as error:
+        return [page.section(title, rules.words(str(error)))]
+    curves = view_figures.survival_chart(state, rules, "groups") if state.endpoint else None
+    genes = differential_genes(state)
+    blocks = [
+        page.section(
+            "Survival of A and B", _drawn(curves, "groups", rules.words(found.reason) or "No curve.")
+        ),
+        page.section("Tests", _tests(found, rules), *(page.paragraph(rules.words(n)) for n in found.notes)),
+        page.section("Genes", _drawn(view_figures.volcano_chart(state, rules), "genes", _why(genes, rules))),
+        page.section("Genes that differ most", _gene_table(genes), _why(genes, rules)),
+    ]
+    if pathways := view_figures.pathway_chart(state, rules):
+        blocks.append(page.section("Pathways", page.inline_svg(pathways, "pathways")))
+    blocks += _cell_types(state)
+    names = page.bullets([rules.words(found.name_a), rules.words(found.name_b)])
+    return [page.section(title, names), page.grid(blocks)]
+
+
+def _cell_types(state: CohortState) -> list[page.Html]:
+    """Composition of A and B, means over patients; nothing where too few have cells."""
+    table = composition_difference(state)
+    if table.empty or min(table.attrs["n_a"], table.attrs["n_b"]) < max(state.settings["least_count"], 1):
+        return []
+    names = {"cell_type": "type", "fraction_a": "share A", "fraction_b": "share B", "padj": "padj"}
+    shown = table[list(names)].rename(columns=names)
+    return [page.section("Cell types", page.table(shown, right=list(shown)[1:]), page.paragraph(EXPLORATORY))]
+
+
+def _why(table: pd.DataFrame, rules: Disclosure) -> page.Html:
+    return page.paragraph(rules.words(table.attrs.get("note", EXPLORATORY)))
+
+
+def _gene_table(genes: pd.DataFrame) -> page.Html:
+    if genes.empty or genes["p"].isna().all():
+        return page.Html("")
+    names = {"gene": "gene", "difference": "A − B", "mean_a": "mean A", "mean_b": "mean B"}
+    names |= {"p": "p", "padj": "padj"}
+    shown = genes.dropna(subset=["p"]).head(TOP_GENES)[list(names)].rename(columns=names)
+    return page.table(shown, right=shown.columns[1:])
+
+
+def _tests(found: SurvivalComparison, rules: Disclosure) -> page.Html:
+    """Numbers of both groups and of the tests, a row each."""
+    rows = [
+        ("people with known outcome, A", rules.people(found.n_a)),
+        ("people with known outcome, B", rules.people(found.n_b)),
+        ("events, A", rules.part(found.events_a, found.n_a)),
+        ("events, B", rules.part(found.events_b, found.n_b)),
+    ]
+    if found.log_rank_p is not None:
+        rows.append(("log-rank p", found.log_rank_p))
+    if found.hazard_ratio is not None:
+        rows.append(
+            ("hazard ratio, A over B", _interval(found.hazard_ratio, found.hazard_lower, found.hazard_upper))
+        )
+    if found.rmst_difference is not None:
+        name = f"mean survival to {found.horizon:.3g} {found.unit}, A − B"
+        rows.append((name, _interval(found.rmst_difference, found.rmst_lower, found.rmst_upper)))
+    return page.table(pd.DataFrame(rows, columns=["", "value"]), right=["value"])
+
+
+def _interval(value: float, lower: float | None, upper: float | None) -> str:
+    if lower is None or upper is None:
+        return f"{value:.3g}"
+    return f"{value:.3g} ({lower:.3g} to {upper:.3g})"

@@ -1,0 +1,131 @@
+"""Reports, one self-contained HTML page each: of the cohort, of a patient; a summary for saved notebooks.
+
+The pages load nothing, run no script, and print on A4. Small counts are hidden unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import date as Date
+from typing import TYPE_CHECKING
+
+from . import cohort_page, page, patient_page, view_figures
+from .disclosure import Disclosure
+from .patient import patient_row
+from .provenance import RESEARCH_USE, provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .state import CohortState
+
+
+def cohort_report(state: CohortState, hide_small_counts: bool = True, date: Date | None = None) -> str:
+    """The cohort and the selection on one HTML page: counts, columns, survival, and groups where set.
+
+    Parameters
+    ----------
+    state : filters, groups and endpoint.
+    hide_small_counts : show fewer people than ``settings["least_count"]`` as "<10", coarsen curves so that
+        each step stands for as many, and withhold selections that differ in few people from one shared
+        before.
+    date : of the report; by default today.
+
+    Returns
+    -------
+    str
+        HTML. It loads nothing; printing it gives A4. Columns that may identify a patient are left out and
+        named.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> state = pm.explorer.CohortState(pm.datasets.load("gse7390"))
+    >>> "198" in pm.explorer.cohort_report(state)
+    True
+    """
+    rules = Disclosure.of(state, hide_small_counts)
+    body = cohort_page.blocks(state, hide_small_counts, rules)
+    return page.document(
+        f"Cohort report: {rules.people(state.data.n)} patients",
+        f"pm_lab explorer · {state.data.source}",
+        body,
+        RESEARCH_USE,
+        provenance(state, hide_small_counts, date, rules),
+    )
+
+
+def patient_report(
+    state: CohortState,
+    patient: str | None = None,
+    hide_small_counts: bool = True,
+    show_similar: bool = False,
+    risk: str | pd.Series | None = None,
+    date: Date | None = None,
+) -> str:
+    """One patient on one page: clinical summary, timeline, pathways, similar patients, drugs.
+
+    Parameters
+    ----------
+    patient : by default the selected one. All comparisons are with the whole cohort, whatever is selected.
+    hide_small_counts : show numbers of other patients below ``settings["least_count"]`` as "<10". The
+        patient's own values are shown in any case.
+    show_similar : list the most similar patients by name; otherwise their outcomes are shown together only.
+    risk : predictions, as :func:`patient_risk` takes them; by default the report has no risk.
+    date : of the report; by default today.
+
+    Returns
+    -------
+    str
+        HTML. It loads nothing; printing it gives A4. Columns that may identify the patient are left out and
+        named, and so is the patient's name where it looks like an identifier.
+
+    Raises
+    ------
+    DataError
+        An unknown patient, or none is selected; no prediction of the patient's risk.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> state = pm.explorer.CohortState(pm.datasets.simulate_cohort(n_cells=600))
+    >>> "P001" in pm.explorer.patient_report(state, "P001")
+    True
+    """
+    row = patient_row(state, patient)
+    patient = str(state.data.patients[row])
+    rules = Disclosure.of_patients(state, hide_small_counts)
+    origin = provenance(state, hide_small_counts, date)
+    origin["Selection"] = f"none: compared with all {rules.people(state.data.n)} patients of the cohort"
+    name = f"in row {row + 1}" if "patient" in rules.left_out else patient
+    kind = f"Patient report · pm_lab explorer · {state.data.source}"
+    body = patient_page.blocks(state, row, rules, show_similar, risk)
+    return page.document(f"Patient {name}", kind, body, RESEARCH_USE, origin)
+
+
+def static_summary(state: CohortState) -> str:
+    """What a saved notebook shows without a kernel: aggregates only, small counts hidden; no patient, no row.
+
+    Returns
+    -------
+    str
+        An HTML fragment.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> state = pm.explorer.CohortState(pm.datasets.load("gse7390"))
+    >>> "<script" in pm.explorer.static_summary(state)
+    False
+    """
+    rules = Disclosure.of(state, hide_small_counts=True)
+    numbers = [f"{name}: {value}" for name, value in cohort_page.numbers(state, rules).items()]
+    lines = [*cohort_page.selected(state, True, rules), *numbers]
+    curve = view_figures.survival_chart(state, rules)
+    chart = page.inline_svg(curve, "pm-lab-static-survival") if curve is not None else ""
+    return (
+        '<section class="pm-lab-static" style="max-width: 40em">'
+        "<p><strong>pm_lab explorer</strong>: run this cell to use it. What was shown when it was saved, "
+        "aggregates only:</p>"
+        f'{page.bullets(lines)}<div style="max-width: 26em; background: #fff">{chart}</div>'
+        f"<p><em>{page.as_html(RESEARCH_USE)}</em></p></section>"
+    )
