@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "groups_of",
             "pathway_difference",
         ],
+        "exports": ["figure_files", "selection_code", "selection_csv", "state_json"],
         "filters": ["inside_polygon"],
         "gene": ["gene_by_group", "gene_in_cells", "gene_names", "gene_survival"],
         "patient": [
@@ -27,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "patient_summary",
             "timeline",
         ],
+        "report": ["cohort_report", "patient_report", "static_summary"],
         "risk": ["patient_risk"],
         "similarity": ["similar_patients"],
         "small_counts": ["SharedSelections", "shown", "suppress"],
