@@ -14,7 +14,7 @@ from .group_moments import moments_of, prepare_values, welch
 from .group_survival import cox_of_two, log_rank_statistic, restricted_mean
 from .groups import Group
 from .prepared import prepared
-from .summaries import NO_ENDPOINT, Curve, curves_of, outcomes_of
+from .summaries import NO_ENDPOINT, Curve, counted_curves, outcomes_of
 
 if TYPE_CHECKING:
     from .cohort_data import CohortData
@@ -163,12 +163,9 @@ def compare_survival(state: CohortState) -> SurvivalComparison:
     groups, outcomes = groups_of(state), outcomes_of(state)
     if outcomes is None:
         return SurvivalComparison(groups.name_a, groups.name_b, reason=NO_ENDPOINT, notes=[NO_ENDPOINT])
-    present = {
-        name: mask for name, mask in ((groups.name_a, groups.a), (groups.name_b, groups.b)) if mask.any()
-    }
     counted = outcomes.counted([groups.a, groups.b])
     found = {
-        "curves": curves_of(outcomes, present),
+        "curves": counted_curves(counted, {groups.name_a: groups.a, groups.name_b: groups.b}),
         "unit": outcomes.unit,
         **dict(zip(("n_a", "n_b"), counted.n, strict=True)),
         **dict(zip(("events_a", "events_b"), counted.events.sum(axis=1).astype(int).tolist(), strict=True)),
@@ -408,7 +405,7 @@ def composition_difference(state: CohortState) -> pd.DataFrame:
     DataError
         A patient is in both groups.
     """
-    from pm_lab.singlecell.abundance import compare_counts
+    from pm_lab.singlecell.abundance import PSEUDOCOUNT, LogCounts, compare_log_counts
 
     groups, counts = groups_of(state), counts_by_patient(state.data)
     columns = ["cell_type", "fraction_a", "fraction_b", "log2_fold_change", "lower", "upper", "p", "padj"]
@@ -416,15 +413,17 @@ def composition_difference(state: CohortState) -> pd.DataFrame:
         table = pd.DataFrame(columns=[*columns, "in_reference"])
         table.attrs = {"note": CELLS_NEEDED, "n_a": 0, "n_b": 0}
         return table
-    enough = counts.sum(axis=1).to_numpy() >= MIN_CELLS
-    a, b = groups.a & enough, groups.b & enough
-    n_a, n_b = int(a.sum()), int(b.sum())
-    fractions = counts.div(counts.sum(axis=1), axis=0)
-    table = pd.DataFrame({"fraction_a": fractions[a].mean(), "fraction_b": fractions[b].mean()})
+    fractions = fractions_by_patient(state.data).to_numpy()
+    logs = prepared(state.data, "logs of types", lambda: np.log(counts.to_numpy() + PSEUDOCOUNT))
+    enough = np.isfinite(fractions[:, 0])
+    rows_a, rows_b = np.flatnonzero(groups.a & enough), np.flatnonzero(groups.b & enough)
+    n_a, n_b = len(rows_a), len(rows_b)
+    means = [fractions[rows].mean(axis=0) if len(rows) else np.nan for rows in (rows_a, rows_b)]
+    table = pd.DataFrame({"fraction_a": means[0], "fraction_b": means[1]}, counts.columns)
     few = _too_few(state, [n_a, n_b])
     if min(n_a, n_b) >= 2:
-        both = a | b
-        tested = compare_counts(counts[both], a[both]).rename(columns={"pvalue": "p"})
+        sides = LogCounts.of(logs[rows_a]), LogCounts.of(logs[rows_b])
+        tested = compare_log_counts(*sides, counts.columns).rename(columns={"pvalue": "p"})
         if few:
             tested[["lower", "upper", "p", "padj"]] = np.nan
         table = table.join(tested)
@@ -441,6 +440,18 @@ def counts_by_patient(data: CohortData) -> pd.DataFrame | None:
     Cells without a type, or "unassigned", are not counted.
     """
     return prepared(data, "cells by patient and type", lambda: _count_cells(data))
+
+
+def fractions_by_patient(data: CohortData) -> pd.DataFrame | None:
+    """Shares of cell types, as :func:`counts_by_patient`; missing of patients with fewer than 20 cells."""
+    return prepared(data, "fractions by patient and type", lambda: _fractions(counts_by_patient(data)))
+
+
+def _fractions(counts: pd.DataFrame | None) -> pd.DataFrame | None:
+    if counts is None:
+        return None
+    total = counts.sum(axis=1)
+    return counts.div(total.where(total >= MIN_CELLS), axis=0)
 
 
 def _count_cells(data: CohortData) -> pd.DataFrame | None:

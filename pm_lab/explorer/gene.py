@@ -20,7 +20,7 @@ from .summaries import (
     REST,
     SELECTED,
     Curve,
-    curves_of,
+    counted_curves,
     groups_of_levels,
     outcomes_of,
     round_edges,
@@ -48,8 +48,8 @@ def gene_names(state: CohortState, text: str, n: int = 20) -> list[str]:
     --------
     >>> import pm_lab as pm
     >>> state = pm.explorer.CohortState(pm.datasets.simulate_cohort(n_cells=600))
-    >>> pm.explorer.gene_names(state, "her2")[:1]
-    ['ERBB2']
+    >>> pm.explorer.gene_names(state, "cd3")[:3]
+    ['CD3D', 'CD3E', 'CD3G']
     """
     text = text.strip().upper()
     if not text or state.data.expression is None:
@@ -168,7 +168,7 @@ def gene_survival(state: CohortState, gene: str) -> GeneSurvival:
     third = np.searchsorted(cuts, values, side="right")
     groups = {name: known & (third == place) for place, name in enumerate(TERTILES)}
     groups = {name: mask for name, mask in groups.items() if mask.any()}
-    notes = [TERTILES_EXPLORATORY]
+    notes, counted = [TERTILES_EXPLORATORY], outcomes.counted(list(groups.values()))
     if len(groups) < len(TERTILES):
         notes.append("Many patients share one value, so there are fewer than three groups.")
     least, smallest = state.settings["least_count"], min(int(mask.sum()) for mask in groups.values())
@@ -179,9 +179,9 @@ def gene_survival(state: CohortState, gene: str) -> GeneSurvival:
         )
         notes.append(reason)
     else:
-        p = _log_rank_p(outcomes.counted(list(groups.values())))
+        p = _log_rank_p(counted)
     cuts = tuple(float(cut) for cut in cuts)
-    return GeneSurvival(gene, curves_of(outcomes, groups), cuts, p, reason, notes)
+    return GeneSurvival(gene, counted_curves(counted, groups), cuts, p, reason, notes)
 
 
 def _log_rank_p(counted) -> float | None:

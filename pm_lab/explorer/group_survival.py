@@ -23,82 +23,93 @@ class Outcomes:
 
     Attributes
     ----------
-    times : the distinct times at which a patient left observation, ascending.
-    end : of each patient, the place in ``times``; -1 where the outcome is not known.
-    entry : of each patient, the time at which they came under observation; None without left truncation.
-    start : the first place in ``times`` at which they are at risk.
+    end, entry : of each patient, when they left and came under observation; NaN where that is not known.
+        ``entry`` is None without left truncation.
     cause : of each patient, 0 censored, 1 the event of interest, 2 and up competing events.
     causes : their names, from 1 on.
+    known : patients whose outcome is known.
+    order, entering : known patients by end and by entry; ``ends`` are those of ``order``.
+    times : the distinct times of events (of any cause), ascending.
+    left : how many had left before each of these times; in ``order``.
+    entered : how many had entered before each of them; in ``entering``.
+    deaths : for each cause the patients with it, and their places in ``times``.
     """
 
     name: str
     unit: str
-    times: np.ndarray
     end: np.ndarray
-    start: np.ndarray | None
     entry: np.ndarray | None
     cause: np.ndarray
     causes: list[str]
+    known: np.ndarray
+    order: np.ndarray
+    ends: np.ndarray
+    entering: np.ndarray | None
+    times: np.ndarray
+    left: np.ndarray
+    entered: np.ndarray | None
+    deaths: list[tuple[np.ndarray, np.ndarray]]
 
     @classmethod
     def of(cls, table: pd.DataFrame, patients: pd.Index) -> Outcomes:
-        """From :func:`pm_lab.endpoints.endpoint_table`; patients without a row in it are not known."""
-        table_time = table["time"].to_numpy(float)
-        row = table.index.get_indexer(patients)
-        known = row >= 0
-        known[known] = np.isfinite(table_time[row[known]])
-        times, place = np.unique(table_time[row[known]], return_inverse=True)
-        end = np.full(len(patients), -1, np.int32)
-        end[known] = place
-        start = entry = None
+        """From :func:`pm_lab.endpoints.endpoint_table`; patients without a row or a time are not known."""
+        table = table.reindex(patients).set_axis(patients)
+        end = table["time"].to_numpy(float)
+        known = np.isfinite(end)
+        cause, causes = _causes(table)
+        rows = np.flatnonzero(known)
+        order = rows[np.argsort(end[rows], kind="stable")]
+        times = np.unique(end[known & (cause > 0)])
+        entry = entering = entered = None
         if "entry" in table:
-            start, entry = np.zeros(len(patients), np.int32), np.full(len(patients), np.nan)
-            entry[known] = table["entry"].to_numpy(float)[row[known]]
-            start[known] = np.searchsorted(times, entry[known], side="right")
-        cause = np.zeros(len(patients), np.int8)
-        codes, causes = _causes(table)
-        cause[known] = codes[row[known]]
-        return cls(table.attrs["endpoint"], table.attrs["unit"], times, end, start, entry, cause, causes)
-
-    @property
-    def known(self) -> np.ndarray:
-        return self.end >= 0
-
-    @property
-    def event(self) -> np.ndarray:
-        return (self.cause == 1) & self.known
+            entry = table["entry"].to_numpy(float)
+            entering = rows[np.argsort(entry[rows], kind="stable")]
+            entered = np.searchsorted(entry[entering], times)
+        dead = [np.flatnonzero(known & (cause == k + 1)) for k in range(len(causes))]
+        return cls(
+            name=table.attrs["endpoint"],
+            unit=table.attrs["unit"],
+            **{"end": end, "entry": entry, "cause": cause, "causes": causes, "known": known},
+            **{"order": order, "ends": end[order], "entering": entering, "times": times, "entered": entered},
+            left=np.searchsorted(end[order], times),
+            deaths=[(some, np.searchsorted(times, end[some])) for some in dead],
+        )
 
     @property
     def competing(self) -> bool:
         return len(self.causes) > 1
 
     def counted(self, masks: Sequence[np.ndarray]) -> Counts:
-        """Numbers at risk and of events of each group, at each time at which anyone of them had an event."""
-        m = len(self.times)
-        at_risk, happened = np.empty((len(masks), m)), np.empty((len(masks), len(self.causes), m))
+        """Numbers at risk and of events of each group, at each time at which anyone had an event."""
+        m, k = len(self.times), len(self.causes)
+        at_risk, happened = np.empty((len(masks), m)), np.empty((len(masks), k, m))
+        n, last = [], []
         for g, mask in enumerate(masks):
-            rows = np.flatnonzero(mask & self.known)
-            end, cause = self.end[rows], self.cause[rows]
-            gone = np.bincount(end, minlength=m)
-            if self.start is None:
-                at_risk[g] = len(rows) - np.cumsum(gone) + gone
-            else:
-                entered = np.bincount(self.start[rows], minlength=m + 1)[:m]
-                at_risk[g] = np.cumsum(entered) - np.cumsum(gone) + gone
-            for k in range(len(self.causes)):
-                happened[g, k] = np.bincount(end[cause == k + 1], minlength=m)
-        some = happened.any(axis=(0, 1))
-        last = [self.times[self.end[mask & self.known].max(initial=0)] if m else 0.0 for mask in masks]
-        n = [int((mask & self.known).sum()) for mask in masks]
-        return Counts(self, self.times[some], at_risk[:, some], happened[:, :, some], np.array(last), n)
+            leaving = mask[self.order]
+            n.append(int(np.count_nonzero(leaving)))
+            last.append(self.end[self.order[-1 - np.argmax(leaving[::-1])]] if n[-1] else 0.0)
+            at_risk[g] = _so_far(mask, self.entering, self.entered) if self.entering is not None else n[-1]
+            at_risk[g] -= _sum_to(leaving, self.left)
+            for cause, (patients, place) in enumerate(self.deaths):
+                happened[g, cause] = np.bincount(place[mask[patients]], minlength=m)
+        return Counts(self, self.times, at_risk, happened, np.array(last), n)
+
+
+def _so_far(mask: np.ndarray, order: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return _sum_to(mask[order], places)
+
+
+def _sum_to(inside: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """How many of a group are among the first of an order, for each of many places in it."""
+    return np.concatenate([[0], np.cumsum(inside)])[places]
 
 
 def _causes(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """0 censored, 1 of interest, 2 and up competing; without competing events all causes are 1."""
-    event = table["event"].to_numpy(bool)
+    event = table["event"].eq(True).to_numpy(bool)
     cause = table["cause"].astype(object)
-    others = sorted(set(cause[~event].dropna()))
     interest = sorted(set(cause[event].dropna())) or ["event"]
+    others = sorted(set(cause[~event].dropna()))
     codes = event.astype(np.int8)
     for k, name in enumerate(others):
         codes[(cause == name).to_numpy(bool) & ~event] = k + 2
@@ -111,7 +122,7 @@ class Counts:
 
     Attributes
     ----------
-    times : at which anyone of the groups had an event of any cause.
+    times : at which anyone had an event of any cause.
     at_risk : groups × times, under observation just before.
     happened : groups × causes × times.
     last : each group's longest follow-up.
@@ -132,53 +143,77 @@ class Counts:
 
     def emptied(self, group: int) -> float | None:
         """The time at which, under left truncation, nobody was left while others had yet to enter."""
-        if self.outcomes.start is None:
+        if self.outcomes.entry is None:
             return None
         gone = self.happened[group].sum(axis=0)
         empty = np.flatnonzero((gone > 0) & (gone == self.at_risk[group]) & (self.times < self.last[group]))
         return float(self.times[empty[0]]) if len(empty) else None
 
 
-def kaplan_meier_steps(counts: Counts, group: int, level: float = LEVEL) -> pd.DataFrame:
+def kaplan_meier_steps(
+    counts: Counts, group: int, most: int | None = None, level: float = LEVEL
+) -> pd.DataFrame:
     """One group's curve: a row at 0, at each event and at the end of follow-up.
+
+    Parameters
+    ----------
+    most : about as many rows, evenly along the curve; None for all.
 
     Returns
     -------
-    DataFrame with ``time``, ``survival``, ``lower``, ``upper`` (log-log transformed, as lifelines has them),
-    ``at_risk`` (just before; missing at the ends) and ``events``.
+    DataFrame with ``time``, ``survival``, ``lower`` and ``upper`` (log-log transformed, as lifelines has
+    them).
     """
-    events, at_risk = counts.events[group], counts.at_risk[group]
-    rows = events > 0
-    time, d, n = counts.times[rows], events[rows], at_risk[rows]
+    rows = _until_emptied(counts, group, counts.events[group] > 0)
+    time, d, n = counts.times[rows], counts.events[group][rows], counts.at_risk[group][rows]
     with np.errstate(divide="ignore", invalid="ignore"):
         survival = np.exp(np.cumsum(np.log1p(-d / n)))
-        spread = np.sqrt(np.cumsum(d / (n * (n - d))))
+        spread = np.cumsum(d / (n * (n - d)))
+        kept = _thinned(time, survival, most)
+        survival, spread = survival[kept], np.sqrt(spread[kept])
         lower, upper = _log_log(survival, spread / np.log(survival), level)
-    return _framed(counts, group, time, survival, lower, upper, n, d, start=1.0)
+    return _framed(counts, group, time[kept], survival, lower, upper, start=1.0)
 
 
-def incidence_steps(counts: Counts, group: int, cause: int, level: float = LEVEL) -> pd.DataFrame:
+def incidence_steps(
+    counts: Counts, group: int, cause: int, most: int | None = None, level: float = LEVEL
+) -> pd.DataFrame:
     """As :func:`kaplan_meier_steps`, for the cumulative incidence of one cause (Aalen and Johansen).
 
     Intervals by Aalen's variance as scikit-survival has it, log-log transformed; none under left truncation.
     """
-    happened, n = counts.happened[group], counts.at_risk[group]
-    rows = happened.any(axis=0)
-    time, n = counts.times[rows], n[rows]
-    d, all_d = happened[cause][rows], happened[:, rows].sum(axis=0)
+    rows = _until_emptied(counts, group, counts.happened[group].any(axis=0))
+    happened, n = counts.happened[group][:, rows], counts.at_risk[group][rows]
+    time, d, all_d = counts.times[rows], happened[cause], happened.sum(axis=0)
     before = np.concatenate([[1.0], np.cumprod(1 - all_d / n)])[:-1]
     incidence = np.cumsum(before * d / n)
-    lower = upper = np.full(len(time), np.nan)
-    if counts.outcomes.start is None:
+    kept = _thinned(time, incidence, most)
+    lower = upper = np.full(len(kept), np.nan)
+    if counts.outcomes.entry is None:
         with np.errstate(divide="ignore", invalid="ignore"):
             if d.sum() == all_d.sum():  # nothing competes in this group: one minus Kaplan-Meier is right
                 spread = np.sqrt(np.cumsum(d / (n * (n - d)))) / np.log(1 - incidence)
-                low, high = _log_log(1 - incidence, spread, level)
+                low, high = _log_log(1 - incidence[kept], spread[kept], level)
                 lower, upper = 1 - high, 1 - low
             else:
                 spread = np.sqrt(_aalen_variance(n, d, all_d, before, incidence))
-                lower, upper = _log_log(incidence, spread / (incidence * np.log(incidence)), level)
-    return _framed(counts, group, time, incidence, lower, upper, n, d, start=0.0)
+                spread = spread / (incidence * np.log(incidence))
+                lower, upper = _log_log(incidence[kept], spread[kept], level)
+    return _framed(counts, group, time[kept], incidence[kept], lower, upper, start=0.0)
+
+
+def _until_emptied(counts: Counts, group: int, rows: np.ndarray) -> np.ndarray:
+    gone = counts.emptied(group)
+    return np.flatnonzero(rows if gone is None else rows & (counts.times <= gone))
+
+
+def _thinned(time: np.ndarray, share: np.ndarray, most: int | None) -> np.ndarray:
+    """Places of about ``most`` steps, evenly along the curve: drawn, none moves by more than 2 / most."""
+    if most is None or len(time) <= most:
+        return np.arange(len(time))
+    along = time / time[-1] + np.abs(share - share[0])
+    wanted = np.searchsorted(along, np.linspace(0, along[-1], most))
+    return np.unique(np.append(np.minimum(wanted, len(time) - 1), len(time) - 1))
 
 
 def _log_log(share: np.ndarray, spread: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -201,44 +236,18 @@ def _aalen_variance(n, d, all_d, before, incidence) -> np.ndarray:
     return np.maximum(first + total(b) - 2 * (incidence * total(c) - total(c * incidence)), 0)
 
 
-def _framed(counts: Counts, group: int, time, share, lower, upper, n, d, start: float) -> pd.DataFrame:
+def _framed(counts: Counts, group: int, time, share, lower, upper, start: float) -> pd.DataFrame:
     """With a row at time 0 (unless something happened there), and a last one at the end of follow-up."""
-    last = counts.last[group]
-    if (gone := counts.emptied(group)) is not None:
-        kept = time <= gone
-        time, share, lower, upper, n, d = (a[kept] for a in (time, share, lower, upper, n, d))
-        last = gone
-    add_first = len(time) == 0 or time[0] > 0
-    add_last = len(time) == 0 or time[-1] < last
-    ends = lambda array, first, end: np.concatenate(  # noqa: E731
-        [[first] if add_first else [], array, [end] if add_last and last > 0 else []]
-    )
-    at_end = lambda array, first: array[-1] if len(array) else first  # noqa: E731
-    known = 1.0 if start == 1.0 else np.nan  # survival is 1 for sure before the first event
-    return pd.DataFrame(
-        {
-            "time": ends(time, 0.0, last),
-            "survival": ends(share, start, at_end(share, start)),
-            "lower": ends(lower, known, at_end(lower, known)),
-            "upper": ends(upper, known, at_end(upper, known)),
-            "at_risk": ends(n, at_start(counts, group), np.nan),
-            "events": ends(d, 0, 0),
-        }
-    )
-
-
-def at_start(counts: Counts, group: int) -> float:
-    return float(counts.n[group]) if counts.outcomes.start is None else np.nan
-
-
-def thinned(steps: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most about ``most`` of the rows, evenly along the curve: no step moves by more than 2 / most."""
-    if len(steps) <= most:
-        return steps
-    time, share = steps["time"].to_numpy(), steps["survival"].to_numpy()
-    along = time / time[-1] + np.abs(share - share[0])
-    wanted = np.searchsorted(along, np.linspace(0, along[-1], most - 1))
-    return steps.iloc[np.unique(np.append(wanted, len(steps) - 1))]
+    gone = counts.emptied(group)
+    last = counts.last[group] if gone is None else gone
+    add_first = [0.0] if len(time) == 0 or time[0] > 0 else []
+    add_last = [last] if last > (time[-1] if len(time) else 0.0) else []
+    sure = 1.0 if start == 1.0 else np.nan  # survival is 1 for sure before the first event
+    columns = {"time": np.concatenate([add_first, time, add_last])}
+    for name, values, first in (("survival", share, start), ("lower", lower, sure), ("upper", upper, sure)):
+        end = values[-1] if len(values) else first
+        columns[name] = np.concatenate([[first] * len(add_first), values, [end] * len(add_last)])
+    return pd.DataFrame(columns)
 
 
 def log_rank_statistic(counts: Counts) -> tuple[float, int]:
@@ -360,12 +369,10 @@ def risk_table_times(last: float) -> np.ndarray:
 
 def numbers_at_risk(outcomes: Outcomes, mask: np.ndarray, ticks: np.ndarray) -> np.ndarray:
     """People of a group under observation just before each time."""
-    rows = np.flatnonzero(mask & outcomes.known)
-    place = np.searchsorted(outcomes.times, ticks)
-    gone = np.bincount(outcomes.end[rows], minlength=len(outcomes.times))
-    still = len(rows) - np.concatenate([[0], np.cumsum(gone)])[place]  # who leaves at the time is still there
+    leaving = mask[outcomes.order]
+    left = _sum_to(leaving, np.searchsorted(outcomes.ends, ticks))  # who leaves at a time is still there
     if outcomes.entry is None:
-        return still
+        return np.count_nonzero(leaving) - left
     after_zero = np.where(ticks > 0, ticks, np.nextafter(0, 1))  # who enters at 0 is there at 0
-    entered = np.searchsorted(np.sort(outcomes.entry[rows]), after_zero)
-    return still - (len(rows) - entered)
+    places = np.searchsorted(outcomes.entry[outcomes.entering], after_zero)
+    return _so_far(mask, outcomes.entering, places) - left

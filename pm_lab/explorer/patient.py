@@ -14,7 +14,7 @@ from pm_lab.endpoints import DAYS
 from pm_lab.errors import DataError
 
 from .columns import MOLECULAR, Column
-from .comparison import CELLS_NEEDED, MIN_CELLS, counts_by_patient
+from .comparison import CELLS_NEEDED, MIN_CELLS, counts_by_patient, fractions_by_patient
 from .prepared import prepared
 from .summaries import as_numbers
 
@@ -326,8 +326,7 @@ def patient_cells(state: CohortState, patient: str | None = None) -> PatientCell
         if n.sum() >= MIN_CELLS
         else f"{n.sum():,} cells: at least {MIN_CELLS} are needed for a composition."
     )
-    fractions = counts.to_numpy(float) / np.maximum(counts.sum(axis=1).to_numpy(), 1)[:, None]
-    fractions[counts.sum(axis=1).to_numpy() < MIN_CELLS] = np.nan
+    fractions = fractions_by_patient(data).to_numpy()
     place, known = percentiles(fractions, row)
     some = np.isfinite(fractions[:, 0]) if fractions.shape[1] else np.zeros(0, bool)
     middle = np.median(fractions[some], axis=0) if some.any() else np.full(len(n), np.nan)

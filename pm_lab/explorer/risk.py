@@ -108,7 +108,7 @@ def _calibrated(
     if outcomes is None:
         return replace(found, note=NO_ENDPOINT)
     if horizon is None:
-        horizon = float(np.median(outcomes.times[outcomes.end[outcomes.known]]))
+        horizon = float(np.median(outcomes.end[outcomes.known]))
     counted = outcomes.counted([group])
     found = replace(found, n=counted.n[0], horizon=horizon, unit=outcomes.unit)
     least = state.settings["least_count"]

@@ -203,11 +203,9 @@ def _with_outcomes(state: CohortState, table: pd.DataFrame, rows: np.ndarray, di
     outcomes = outcomes_of(state)
     if outcomes is not None:
         known, cause = outcomes.known[rows], outcomes.cause[rows]
-        time = np.full(len(rows), np.nan)
-        time[known] = outcomes.times[outcomes.end[rows[known]]]
         names = np.array([None, *outcomes.causes], object)
         event = np.where(known, cause == 1, None)
-        table = table.assign(time=time, event=event, cause=np.where(known, names[cause], None))
+        table = table.assign(time=outcomes.end[rows], event=event, cause=np.where(known, names[cause], None))
         attrs |= {"endpoint": outcomes.name, "unit": outcomes.unit, "note": f"{attrs['note']} {OF_FEW}"}
     table.attrs = attrs
     return table

@@ -17,7 +17,6 @@ from .group_survival import (
     kaplan_meier_steps,
     numbers_at_risk,
     risk_table_times,
-    thinned,
 )
 from .prepared import prepared
 
@@ -132,7 +131,7 @@ def cohort_view(state: CohortState, columns: Sequence[str] | None = None) -> Coh
     >>> int(view.charts["subtype"].selected.sum()) == view.counts["n_selected"]
     True
     """
-    names = _charted(state) if columns is None else columns
+    names = charted(state) if columns is None else columns
     charts = {name: chart(state, name) for name in names}
     notes = [] if outcomes_of(state) else [NO_ENDPOINT]
     if state.n_selected == 0:
@@ -140,7 +139,7 @@ def cohort_view(state: CohortState, columns: Sequence[str] | None = None) -> Coh
     return CohortView(counts(state), charts, survival(state), notes)
 
 
-def _charted(state: CohortState) -> list[str]:
+def charted(state: CohortState) -> list[str]:
     kinds = {name: column.kind for name, column in state.data.columns.items() if column.group != "endpoint"}
     names = [name for name, kind in kinds.items() if kind in ("number", "category", "date")][:CHARTS]
     filtered = [key for key in state.filters if kinds.get(key, "text") != "text" or key.startswith(GENE)]
@@ -201,7 +200,7 @@ def counts(state: CohortState) -> dict:
     outcomes = outcomes_of(state)
     if outcomes is None:
         return found
-    unknown, event, mask = ~outcomes.known, outcomes.event, state.mask
+    unknown, event, mask = ~outcomes.known, outcomes.cause == 1, state.mask
     return found | {
         "endpoint": outcomes.name,
         "n_unknown": int(unknown.sum()),
@@ -236,30 +235,38 @@ def survival(
     outcomes = outcomes_of(state)
     if outcomes is None:
         return []
-    masks = _split(state, split)
-    return curves_of(outcomes, {name: mask for name, mask in masks.items() if mask.any()}, most_points)
+    return curves_of(outcomes, _split(state, split), most_points)
 
 
-def curves_of(outcomes: Outcomes, groups: dict[str, np.ndarray], most_points: int | None = MOST_POINTS):
-    """A curve a group (and cause, where events compete), from their masks."""
-    if not groups:
+def curves_of(
+    outcomes: Outcomes, groups: dict[str, np.ndarray], most_points: int | None = MOST_POINTS
+) -> list[Curve]:
+    """A curve a group (and cause, where events compete), from their masks; none of nobody."""
+    return counted_curves(outcomes.counted(list(groups.values())), groups, most_points)
+
+
+def counted_curves(
+    counted: Counts, groups: dict[str, np.ndarray], most_points: int | None = MOST_POINTS
+) -> list[Curve]:
+    """As :func:`curves_of`, for groups that are counted already."""
+    outcomes = counted.outcomes
+    if not any(counted.n):
         return []
-    counted = outcomes.counted(list(groups.values()))
     ticks = risk_table_times(float(counted.last.max()))
     return [
         _curve(counted, place, name, mask, cause, ticks, most_points)
         for place, (name, mask) in enumerate(groups.items())
         for cause in range(len(outcomes.causes))
+        if mask.any()
     ]
 
 
 def _curve(counted: Counts, place: int, name: str, mask, cause: int, ticks, most_points) -> Curve:
     outcomes = counted.outcomes
-    steps = (
-        incidence_steps(counted, place, cause) if outcomes.competing else kaplan_meier_steps(counted, place)
-    )
-    if most_points is not None:
-        steps = thinned(steps, most_points)
+    if outcomes.competing:
+        steps = incidence_steps(counted, place, cause, most_points)
+    else:
+        steps = kaplan_meier_steps(counted, place, most_points)
     note = ""
     if (gone := counted.emptied(place)) is not None:
         note = (
@@ -349,7 +356,7 @@ def _coded(data: CohortData, name: str) -> _Levels:
         place[common] = np.arange(len(common))
         codes = np.where(codes >= 0, place[codes], -1)
         labels = [labels[i] for i in common] + [f"{n_together:,} other values"]
-    codes = np.where(codes < 0, len(labels), codes).astype(np.int16)
+    codes = np.where(codes < 0, len(labels), codes).astype(np.intp)
     return _Levels(labels, codes, np.bincount(codes, minlength=len(labels) + 1), n_together)
 
 
@@ -374,7 +381,7 @@ def _binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.n
     """Round edges, the bin of each value (the last one is missing), and people by bin."""
     known = np.isfinite(values)
     edges = round_edges(values[known], bins)
-    codes = np.full(len(values), len(edges) - 1, np.int16)
+    codes = np.full(len(values), len(edges) - 1, np.intp)
     codes[known] = np.clip(np.searchsorted(edges, values[known], side="right") - 1, 0, None)
     return edges, codes, np.bincount(codes, minlength=len(edges))
 

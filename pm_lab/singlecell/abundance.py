@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,7 +91,9 @@ def composition(
     check_batch(obs, condition, patient_key)
     side = sides.set_index(patient_key)[condition][counts.index]
     in_level = (side == level).to_numpy()
-    table = compare_counts(counts, in_level, reference)
+    log_counts = np.log(counts.to_numpy() + PSEUDOCOUNT)
+    groups = [LogCounts.of(log_counts[side]) for side in (in_level, ~in_level)]
+    table = compare_log_counts(*groups, counts.columns, reference)
     named = list(table.index[table["in_reference"]])
     fractions = counts.div(counts.sum(axis=1), axis=0)
     table.insert(0, f"fraction_{base}", fractions[~in_level].mean())
@@ -105,15 +108,32 @@ def composition(
     return table
 
 
-def compare_counts(
-    counts: pd.DataFrame, in_level: np.ndarray, reference: str | list[str] | None = None
+@dataclass(frozen=True)
+class LogCounts:
+    """Log counts of a group of patients: how many patients, mean (types) and covariance (types × types)."""
+
+    n: int
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def of(cls, log_counts: np.ndarray) -> LogCounts:
+        """From patients × types, two patients or more."""
+        covariance = np.atleast_2d(np.cov(log_counts, rowvar=False))
+        return cls(len(log_counts), log_counts.mean(axis=0), covariance)
+
+
+def compare_log_counts(
+    level: LogCounts, base: LogCounts, types: pd.Index, reference: str | list[str] | None = None
 ) -> pd.DataFrame:
-    """The comparison within :func:`composition`, for cells that are counted already.
+    """The comparison within :func:`composition`, from the moments of both groups.
+
+    Ratios to a reference are linear in log counts, so that their means and variances are too.
 
     Parameters
     ----------
-    counts : cells, patients × types.
-    in_level : mask of the patients of the one group; the others are compared with them.
+    level, base : log(cells + 0.5) of the patients of both groups.
+    types : names of the types.
     reference : as for :func:`composition`.
 
     Returns
@@ -123,14 +143,16 @@ def compare_counts(
     Examples
     --------
     >>> import numpy as np, pandas as pd
-    >>> from pm_lab.singlecell.abundance import compare_counts
-    >>> counts = pd.DataFrame({"B cell": [9, 11, 40, 39], "T cell": [50, 52, 49, 51], "Monocyte": [7, 8, 9, 6]})
-    >>> compare_counts(counts, np.array([False, False, True, True]))["log2_fold_change"].round(1).tolist()
-    [2.0, -0.0, 0.0]
+    >>> from pm_lab.singlecell.abundance import LogCounts, compare_log_counts
+    >>> no, yes = np.log([[9, 50, 7], [11, 52, 8]]), np.log([[40, 49, 9], [39, 51, 6]])
+    >>> types = pd.Index(["B cell", "T cell", "Monocyte"])
+    >>> table = compare_log_counts(LogCounts.of(yes), LogCounts.of(no), types, reference="T cell")
+    >>> table["log2_fold_change"].round(1).tolist()
+    [2.0, 0.0, 0.0]
     """
-    log_counts = np.log(counts + PSEUDOCOUNT)
-    in_reference = _reference(log_counts, in_level, reference)
-    return _welch(log_counts, in_level, in_reference).assign(in_reference=in_reference)
+    in_reference = _reference(level.mean - base.mean, types, reference)
+    table = _welch(level, base, types, in_reference)
+    return table.assign(in_reference=in_reference)
 
 
 def _levels(values: pd.Series, condition: str, contrast) -> tuple[str, str]:
@@ -162,50 +184,48 @@ def _count(obs: pd.DataFrame, patient_key: str, groupby: str, min_cells: int) ->
     return counts, left_out
 
 
-def _reference(
-    log_counts: pd.DataFrame, in_level: np.ndarray, reference: str | list[str] | None
-) -> np.ndarray:
-    """Mask over types: those named, or the shortest half of the group differences."""
-    types = log_counts.columns
+def _reference(difference: np.ndarray, types: pd.Index, reference: str | list[str] | None) -> np.ndarray:
+    """Mask over types: those named, or the shortest half of the group differences of mean log counts."""
     if reference is not None:
         named = [reference] if isinstance(reference, str) else list(reference)
         unknown = [name for name in named if name not in types]
         if unknown or not named:
             raise DataError(f"reference={reference!r}: {unknown} is none of the cell types {list(types)}.")
         return types.isin(named)
-    centred = log_counts.sub(log_counts.mean(axis=1), axis=0)
-    difference = (centred[in_level].mean() - centred[~in_level].mean()).to_numpy()
+    difference = difference - difference.mean()
     half = len(types) // 2 + 1
     ordered = np.sort(difference)
     start = np.argmin(ordered[half - 1 :] - ordered[: len(ordered) - half + 1])
     return (difference >= ordered[start]) & (difference <= ordered[start + half - 1])
 
 
-def _welch(log_counts: pd.DataFrame, in_level: np.ndarray, in_reference: np.ndarray) -> pd.DataFrame:
+def _welch(level: LogCounts, base: LogCounts, types: pd.Index, in_reference: np.ndarray) -> pd.DataFrame:
     """Welch's t-test of each type's log ratio to the other types of the reference."""
     from scipy import stats
 
-    values = log_counts.to_numpy()
-    rows = []
-    for column in range(values.shape[1]):
-        others = in_reference & (np.arange(values.shape[1]) != column)
-        if not others.any():  # the single reference type itself
-            rows.append((0.0, np.nan, np.nan, np.nan, np.nan))
-            continue
-        ratio = (values[:, column] - values[:, others].mean(axis=1)) / np.log(2)
-        test = stats.ttest_ind(ratio[in_level], ratio[~in_level], equal_var=False)
-        limits = test.confidence_interval(0.95)
-        rows.append(
-            (
-                ratio[in_level].mean() - ratio[~in_level].mean(),
-                limits.low,
-                limits.high,
-                test.statistic,
-                test.pvalue,
-            )
-        )
-    names = ["log2_fold_change", "lower", "upper", "stat", "pvalue"]
-    table = pd.DataFrame(rows, index=log_counts.columns, columns=names)
+    others = in_reference[:, None] & ~np.eye(len(types), dtype=bool)
+    alone = ~others.any(axis=0)  # the single reference type itself has nothing to be compared with
+    ratio = (np.eye(len(types)) - others / np.maximum(others.sum(axis=0), 1)) / np.log(2)
+    parts = [
+        (group.mean @ ratio, np.einsum("ij,ik,kj->j", ratio, group.covariance, ratio), group.n)
+        for group in (level, base)
+    ]
+    (mean, variance, n), (mean_base, variance_base, n_base) = parts
+    test = stats.ttest_ind_from_stats(
+        mean, np.sqrt(variance), n, mean_base, np.sqrt(variance_base), n_base, equal_var=False
+    )
+    of_level, of_base = variance / n, variance_base / n_base
+    freedom = (of_level + of_base) ** 2 / (of_level**2 / (n - 1) + of_base**2 / (n_base - 1))
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(of_level + of_base)
+    change = np.where(alone, 0.0, mean - mean_base)
+    columns = {
+        "lower": change - reach,
+        "upper": change + reach,
+        "stat": test.statistic,
+        "pvalue": test.pvalue,
+    }
+    columns = {name: np.where(alone, np.nan, values) for name, values in columns.items()}
+    table = pd.DataFrame({"log2_fold_change": change, **columns}, index=types)
     tested = table["pvalue"].notna()
     table["padj"] = np.nan
     if tested.any():
