@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ LARGEST_LN_IC50 = 20.0  # e^20 µM is 485 mol/l
 LARGEST_AUC = 1.5
 VALUES_FOR_A_GUESS = 50
 SAME = 1e-9  # a drug whose responses differ by less is constant
+GENES_FOR_SCALE = 50  # fewer say nothing of the scale of all
+UNIT_OF_BASE = {"the natural logarithm (log1p)": np.log(2), "base 10": np.log10(2)}
 
 
 def screen_of(screen) -> AnnData:
@@ -52,7 +55,7 @@ def screen_of(screen) -> AnnData:
     return found
 
 
-def check_screen(screen, min_lines: int = FEWEST_LINES) -> pd.DataFrame:
+def check_screen(screen, min_lines: int = FEWEST_LINES, allow_constant: bool = False) -> pd.DataFrame:
     """Return the responses of a screen, or say what is wrong with it. Changes nothing.
 
     A screen is an AnnData of cell lines × genes: ``X`` is log2(TPM + 1), ``obs["tissue"]`` names tissues
@@ -66,6 +69,7 @@ def check_screen(screen, min_lines: int = FEWEST_LINES) -> pd.DataFrame:
     ----------
     screen : the AnnData, or a simulated Cohort.
     min_lines : the fewest lines that a drug may have been measured on. 1 for the training part of a split.
+    allow_constant : whether a drug may have the same value on all of its lines, as in a part of a split.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def check_screen(screen, min_lines: int = FEWEST_LINES) -> pd.DataFrame:
         checks.obs_column(screen, keys.TISSUE)
     response = _numeric_response(screen)
     _check_units(response, screen.uns.get(keys.RESPONSE_MEASURE, "ln_ic50"))
-    _check_drugs(response, screen, min_lines)
+    _check_drugs(response, screen, min_lines, allow_constant)
     for name in MODALITIES:
         if name in screen.obsm:
             _check_modality(screen, name)
@@ -176,6 +180,119 @@ def _wrong_scale(adata: AnnData) -> str:
             "microarray intensities do"
         )
     return ""
+
+
+@dataclass(frozen=True)
+class ScaleLimits:
+    """How far expression may be from that of the lines of training, as :func:`compare_scale` measures it."""
+
+    spread: float  # and its inverse
+    level: float  # either way
+    correlation: float  # at least
+
+
+# Single lines of GDSC1: spread .86 to 1.13, level -.9 to .7, correlation .78 at least.
+LIMITS_OF_LINES = ScaleLimits(1.25, 1.5, 0.5)
+# Tumours, whose genes are aligned by rank: colorectal ones .79 (TPM), .90 (CPM), 1.4, .66.
+LIMITS_OF_PATIENTS = ScaleLimits(1.6, 3.5, 0.3)
+ODD_IN_PATIENTS = ScaleLimits(1.28, 2.5, 0.3)
+
+
+def compare_scale(values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> dict:
+    """How expression compares in scale with that of the lines of training, whichever genes there are.
+
+    Parameters
+    ----------
+    values : rows × genes as they were given, which should be log2(TPM + 1).
+    center, scale : mean and SD of each gene over the lines of training; the SD is infinite where it is 0.
+
+    Returns
+    -------
+    dict with ``genes`` compared and, where these are 50 or more, ``spread`` (median over rows of the SD over
+    genes, in units of that of a line: .69 for natural logarithms, .30 for base 10), ``level`` (mean over
+    genes and rows, less that of the lines) and ``correlation`` of the means of genes with those of the lines
+    (NaN where these hardly differ from gene to gene).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pm_lab.drug_response.contract import compare_scale
+    >>> lines = np.random.default_rng(0).normal(5, 1, (200, 100)) + np.linspace(-3, 3, 100)
+    >>> found = compare_scale(lines[:9] * np.log(2), lines.mean(axis=0), lines.std(axis=0))
+    >>> round(found["spread"], 1)
+    0.7
+    """
+    varies = np.isfinite(scale)
+    if varies.sum() < GENES_FOR_SCALE:
+        return {"genes": int(varies.sum())}
+    values, center, scale = values[:, varies], center[varies], scale[varies]
+    means, within = values.mean(axis=0), np.mean(scale**2)
+    differ = center.var() > within and means.std() > 0
+    return {
+        "genes": int(varies.sum()),
+        "spread": float(np.median(values.std(axis=1)) / np.sqrt(center.var() + within)),
+        "level": float(means.mean() - center.mean()),
+        "correlation": float(np.corrcoef(means, center)[0, 1]) if differ else np.nan,
+    }
+
+
+def check_scale(values: np.ndarray, center: np.ndarray, scale: np.ndarray, aligned: bool) -> dict:
+    """Return :func:`compare_scale`, or say that this is not log2(TPM + 1) of the genes of training.
+
+    The sum of a line, which :func:`check_expression` looks at, says nothing where only some genes are there.
+
+    Parameters
+    ----------
+    values, center, scale : as for :func:`compare_scale`.
+    aligned : the rows are patients whose genes or samples will be aligned to the lines by rank. Another base
+        or level then changes nothing, and tumours differ from lines: limits are wider, and what is merely odd
+        is warned of.
+
+    Raises
+    ------
+    DataError
+        Spread, level or order of the genes is not that of training.
+    """
+    found = compare_scale(values, center, scale)
+    limits = LIMITS_OF_PATIENTS if aligned else LIMITS_OF_LINES
+    problem = _beyond(found, limits)
+    if problem:
+        mend = "Expression must be log2(TPM + 1), as that of training, of the genes that their names say."
+        if not aligned:
+            mend += " For patients, or lines on another platform, pass align='gene' to predict."
+        raise DataError(f"X {problem}. {mend}")
+    odd = _beyond(found, ODD_IN_PATIENTS) if aligned else ""
+    if odd:
+        warnings.warn(
+            f"X {odd}. Is it log2(TPM + 1)? Alignment by rank takes differences in base and level away, but "
+            "not those of genes that were cut off or rounded.",
+            PmLabWarning,
+            stacklevel=5,
+        )
+    return found
+
+
+def _beyond(found: dict, limits: ScaleLimits) -> str:
+    """What is wrong with the scale, if something is."""
+    if "spread" not in found:
+        return ""
+    spread, level, correlation = found["spread"], found["level"], found["correlation"]
+    seen = f"over the {found['genes']:,} genes of training that are there"
+    if correlation < limits.correlation:
+        return (
+            f"has other genes high and low than the lines of training: {seen} their means correlate "
+            f"{correlation:.2f}. Were values centred, or names put to other genes"
+        )
+    if 1 / limits.spread <= spread <= limits.spread and abs(level) <= limits.level:
+        return ""
+    unit = next((name for name, unit in UNIT_OF_BASE.items() if abs(spread / unit - 1) < 0.12), None)
+    looks = f", as if logged to {unit}" if unit and level < 0 else ""
+    if level > limits.level:
+        looks = ", as logged counts or microarray intensities have it"
+    return (
+        f"is on another scale than the lines of training: {seen} a row varies {spread:.2f} times as much "
+        f"from gene to gene, and is {abs(level):.1f} {'higher' if level > 0 else 'lower'} on average{looks}"
+    )
 
 
 def _refuse_repeated_lines(screen: AnnData) -> None:
@@ -280,7 +397,7 @@ def _check_units(response: pd.DataFrame, measure: str) -> None:
     )
 
 
-def _check_drugs(response: pd.DataFrame, screen: AnnData, min_lines: int) -> None:
+def _check_drugs(response: pd.DataFrame, screen: AnnData, min_lines: int, allow_constant: bool) -> None:
     n_lines = response.notna().sum()
     few = n_lines.index[n_lines < min_lines]
     same = response.max() - response.min() < SAME
@@ -289,7 +406,7 @@ def _check_drugs(response: pd.DataFrame, screen: AnnData, min_lines: int) -> Non
     if len(few):
         shown = [f"{name}: {n_lines[name]}" for name in few]
         said.append(f"{len(few):,} drugs were measured on fewer than {min_lines} lines ({first(shown)})")
-    if len(constant):
+    if len(constant) and not allow_constant:
         said.append(f"{len(constant):,} drugs have the same value on every line ({first(constant)})")
     if said:
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pm_lab.drug_response.lines import tissue_of
 from pm_lab.drug_response.plots import BLUE, GREY, MOST_NAMES, ORANGE
 from pm_lab.drug_response.splits import Fold
 from pm_lab.drug_response.splits import folds as cut
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, PmLabWarning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,10 +40,12 @@ def half_widths(errors: np.ndarray, coverage: float) -> np.ndarray:
     errors and 10 more of the size of all drugs' errors.
 
     Of new lines of GDSC1 90 % intervals cover .901, of lines of a tissue that was not in training .885: these
-    are not drawn like the others. Widths that grow with the distance from the lines or with the prediction
-    were 1 % narrower at best, and are not used. On GDSC1, with 8 to 50 errors left of a drug, this
-    covers .89 to .91 of 90 % on average, the worst drugs more than with their own few errors, and is
-    narrower; a drug that is predicted far worse than others is covered a little less.
+    are not drawn like the others.
+
+    Widths that grow with the distance from the lines or with the prediction were 1 % narrower at best, and
+    are not used. On GDSC1, with 8 to 50 errors left of a drug, this covers .89 to .91 of 90 % on average, the
+    worst drugs more than with their own few errors, and is narrower; a drug that is predicted far worse than
+    others is covered a little less.
 
     Parameters
     ----------
@@ -118,7 +121,9 @@ def held_out_intervals(
     -------
     DataFrame, one row a model and test pair: ``model`` ("drug_mean" is the mean of the drug with conformal
     intervals of its own), ``fold``, ``line``, ``tissue``, ``drug``, ``observed``, ``predicted``, ``lower``,
-    ``upper`` (ln µM, or the units of the screen). ``attrs["coverage"]`` is what was asked for.
+    ``upper`` (ln µM, or the units of the screen). ``attrs["coverage"]`` is what was asked for;
+    ``attrs["not_trained"]`` lists the drugs that have values in the test part of a fold and none in training
+    (``fold``, ``drug``, ``n_values``): they have no interval and no row, which a warning says.
 
     Raises
     ------
@@ -145,23 +150,47 @@ def held_out_intervals(
             "intervals are for drugs of training: pass folds that leave cell lines (LCO), tissues (LTO) or "
             "pairs (LPO) out."
         )
-    found = pd.concat([_of_fold(screen, model, fold, coverage) for fold in folds], ignore_index=True)
-    found.attrs["coverage"] = coverage
+    parts, skipped = zip(*(_of_fold(screen, model, fold, coverage) for fold in folds), strict=True)
+    found = pd.concat(parts, ignore_index=True)
+    skipped = [row for rows in skipped for row in rows]
+    found.attrs |= {"coverage": coverage, "not_trained": skipped}
+    _say_skipped(skipped, len(found["fold"].unique()))
     return found
 
 
-def _of_fold(screen, model, fold: Fold, coverage: float) -> pd.DataFrame:
+def _say_skipped(skipped: list[dict], n_folds: int) -> None:
+    if skipped:
+        names = list(dict.fromkeys(row["drug"] for row in skipped))
+        warnings.warn(
+            f"{len(names):,} drugs were tested in the test part of some of the {n_folds:,} folds and in "
+            f"nothing of their training part ({first(names)}): there they have no intervals, and "
+            f"{sum(row['n_values'] for row in skipped):,} values are not judged.",
+            PmLabWarning,
+            stacklevel=3,
+        )
+
+
+def _of_fold(screen, model, fold: Fold, coverage: float) -> tuple[pd.DataFrame, list[dict]]:
+    """Intervals of the test part, and its drugs that were not in training."""
     training, test = fold.take(screen, "train+validation"), fold.take(screen, "test")
     observed = test.obsm[keys.RESPONSE].copy()
+    absent = observed.columns[~observed.columns.isin(training.obsm[keys.RESPONSE].columns)]
+    skipped = [
+        {"fold": fold.number, "drug": name, "n_values": int(n)}
+        for name, n in observed[absent].notna().sum().items()
+    ]
+    observed = observed.drop(columns=absent)
     test.obsm[keys.RESPONSE] = observed * np.nan
-    fitted = copy.deepcopy(model).fit(training)
+    learnt_from = fold.train | fold.validation
+    validation = fold.validation[np.ix_(learnt_from.any(axis=1), learnt_from.any(axis=0))]
+    fitted = copy.deepcopy(model).fit(training, validation)
     table = fitted.predict(test, drugs=observed.columns, coverage=coverage)
     measure = next(name for name in ("ln_ic50", "auc") if name in table)
     wide = table.pivot(index="line", columns="drug", values=[measure, "lower", "upper"])
     at = lambda name: wide[name].reindex(observed.index)[observed.columns].to_numpy(float)  # noqa: E731
     of_mean = _of_drug_mean(responses_of(training)[observed.columns], coverage)
     parts = {getattr(fitted, "name", "model"): (at(measure), at("lower"), at("upper")), "drug_mean": of_mean}
-    return pd.concat([_tidy(name, fold, test, observed, part) for name, part in parts.items()])
+    return pd.concat([_tidy(name, fold, test, observed, part) for name, part in parts.items()]), skipped
 
 
 def _of_drug_mean(response: pd.DataFrame, coverage: float) -> tuple[np.ndarray, ...]:
