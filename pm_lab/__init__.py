@@ -11,4 +11,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         *("enrichment", "errors", "explorer", "gene_sets", "identifiers", "keys", "model_card"),
         *("singlecell", "survival", "validation"),
     ],
+    submod_attrs={"explorer.app": ["explore"]},
 )

@@ -1,0 +1,188 @@
+"""The explorer in a notebook cell: a header and five tabs, all of them views of one :class:`CohortState`."""
+
+from __future__ import annotations
+
+from html import escape
+
+import ipywidgets as widgets
+
+from pm_lab.errors import PmLabError
+
+from . import charts
+from .choices import ASPECTS
+from .cohort_data import CohortData
+from .layout import card, column_box, labelled, row_box
+from .live_figure import LiveFigure
+from .state import CohortState
+from .summaries import counts
+
+TABS = [
+    ("cohort", "Cohort"),
+    ("compare", "Compare"),
+    ("patient", "Patient"),
+    ("gene", "Genes"),
+    ("export", "Export"),
+]
+RESEARCH = "Research use only: not a medical device."
+
+
+def explore(cohort, cells=None, predictions=None, endpoint=None) -> Explorer:
+    """Open the patient explorer on a cohort, as the last line of a notebook cell.
+
+    Parameters
+    ----------
+    cohort : what :meth:`CohortData.open` takes: a Cohort, an AnnData of patients × genes, a table with one
+        row per patient, a pair of tables (clinical, expression), or a path; or a CohortData or CohortState.
+    cells : AnnData with ``obs["patient"]``, or its path.
+    predictions : as :meth:`pm_lab.drug_response.DrugResponseModel.predict` returns it.
+    endpoint : the name of a declared endpoint, or a declaration.
+
+    Returns
+    -------
+    Explorer
+        ``.state`` is all that was chosen in it; whatever changes the state changes what is shown.
+
+    Raises
+    ------
+    DataError
+        As :meth:`CohortData.open`.
+
+    Examples
+    --------
+    >>> import pm_lab as pm
+    >>> explorer = pm.explore(pm.datasets.load("gse7390"))
+    >>> explorer.state.set_range("age", 40, 55)
+    >>> explorer.state.describe()
+    '40 ≤ age < 55: 142 of 198 patients'
+    """
+    if isinstance(cohort, CohortState):
+        return Explorer(cohort)
+    if not isinstance(cohort, CohortData):
+        cohort = CohortData.open(cohort, cells, predictions, endpoint)
+    return Explorer(CohortState(cohort, endpoint if isinstance(endpoint, str) else None))
+
+
+class Explorer:
+    """The application. ``state`` is what it shows and changes."""
+
+    def __init__(self, state: CohortState):
+        self.state = state
+        self._tabs = LiveFigure(self._choose_tab)
+        self._panels: dict[str, object] = {}
+        self._stale: dict[str, set[str]] = {}
+        self._place = column_box()
+        self._said, self._status = LiveFigure(), LiveFigure()
+        self._endpoint = labelled(widgets.Dropdown, "endpoint", "200px", options=list(state.data.endpoints))
+        self._endpoint.observe(self._choose_endpoint, "value")
+        self._undo, self._redo, self._clear = (
+            widgets.Button(description=text, tooltip=tip, layout={"width": "auto"})
+            for text, tip in (
+                ("undo", "take back the last change"),
+                ("redo", "make it again"),
+                ("clear filters", "select all patients"),
+            )
+        )
+        self._undo.on_click(lambda _: state.undo())
+        self._redo.on_click(lambda _: state.redo())
+        self._clear.on_click(lambda _: state.clear())
+        controls = row_box(self._undo, self._redo, self._clear, self._endpoint)
+        self.widget = column_box(card("pm-card", self._said, controls, self._status), self._tabs, self._place)
+        self.widget.add_class("pm-explorer")
+        self._tab = self._asked_for = state.settings["view"]
+        self.end = state.observe(self._update)
+        self._update(set(ASPECTS))
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        from .report import static_summary
+
+        display(
+            HTML(static_summary(self.state))
+        )  # hidden where the application lives, see front/explorer.css
+        display(self.widget)
+
+    def _update(self, changed: set[str]) -> None:
+        panel = self._panels.get("cohort")
+        if panel is not None and panel.quiet:
+            return
+        self._draw_header()
+        if "settings" in changed and self.state.settings["view"] != self._asked_for:
+            self._tab = self._asked_for = self.state.settings["view"]
+        for name in self._panels:
+            self._stale[name] = self._stale.get(name, set()) | changed
+        self._say(None)
+        self._show_tab()
+
+    def _draw_header(self) -> None:
+        state = self.state
+        found = counts(state)
+        numbers = [f"<span><b>{found['n_selected']:,}</b> of {found['n']:,} patients</span>"]
+        if "events_selected" in found:
+            events = f"of {found['events']:,} events ({escape(str(state.endpoint))})"
+            numbers.append(f"<span><b>{found['events_selected']:,}</b> {events}</span>")
+        self._said.show(
+            charts.html(
+                f'<div class="pm-numbers">{"".join(numbers)}<span class="pm-note">{RESEARCH}</span></div>'
+                f'<p class="pm-selection" role="status">{escape(state.describe())}</p>'
+            )
+        )
+        self._undo.disabled, self._redo.disabled = not state.can_undo, not state.can_redo
+        self._clear.disabled = not state.filters
+        options = list(state.data.endpoints)
+        self._endpoint.layout.display = "" if options else "none"
+        if state.endpoint is not None and self._endpoint.value != state.endpoint:
+            self._endpoint.value = state.endpoint
+
+    def _choose_endpoint(self, change: dict) -> None:
+        if change["new"] is not None and change["new"] != self.state.endpoint:
+            self.state.set_endpoint(change["new"])
+
+    def _choose_tab(self, event: dict) -> None:
+        if event["type"] == "tab":
+            self._tab = event["key"]
+            self._say(None)
+            self._show_tab()
+
+    def _show_tab(self) -> None:
+        """Make the panel of the chosen tab when it is first looked at, and bring it up to date."""
+        self._tabs.show({"kind": "tabs", "title": "views", "tabs": TABS, "chosen": self._tab})
+        panel = self._panels.get(self._tab)
+        if panel is None:
+            panel = self._panels[self._tab] = self._make(self._tab)
+            self._stale[self._tab] = set(ASPECTS)
+        if stale := self._stale.pop(self._tab, set()):
+            panel.update(stale)
+        if self._place.children != (panel.box,):
+            self._place.children = (panel.box,)
+
+    def _make(self, name: str):
+        from . import view_cohort, view_compare, view_export, view_gene, view_patient
+
+        if name == "compare":
+            return view_compare.ComparePanel(self.state, self._say, self._look_at_gene)
+        kinds = {
+            "cohort": view_cohort.CohortPanel,
+            "patient": view_patient.PatientPanel,
+            "gene": view_gene.GenePanel,
+            "export": view_export.ExportPanel,
+        }
+        return kinds[name](self.state, self._say)
+
+    def _look_at_gene(self, gene: str) -> None:
+        self._tab = "gene"
+        if self.state.settings["gene"] == gene:
+            self._show_tab()
+        else:
+            self.state.set_setting("gene", gene)
+
+    def _say(self, error: Exception | None) -> None:
+        """What cannot be done, and how to mend it."""
+        if error is None:
+            return self._status.show(charts.html(""))
+        text = (
+            str(error)
+            if isinstance(error, PmLabError)
+            else f"This failed: {error!r}. It is a defect of ours."
+        )
+        return self._status.show(charts.html(f'<p role="alert" class="pm-warn">{escape(text)}</p>'))

@@ -1,0 +1,173 @@
+// Points on a canvas, painted pixel by pixel on the processor: no WebGL, a million points in one pass.
+
+const rgb = (root, name) => {
+  const probe = h("i", { style: `color:var(${name});display:none` });
+  root.append(probe);
+  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
+  probe.remove();
+  return (255 << 24) | (b << 16) | (g << 8) | r;
+};
+
+FIGURES.scatter = function scatter(view, spec) {
+  const held = (view.held ??= { zoom: 1, centre: null, mode: spec.lasso ? "lasso" : "move" });
+  const { x, y } = spec;
+  const [left, bottom, height] = [46, 40, spec.height ?? 380];
+  const [width, plot] = [view.width - left - 6, height - bottom];
+  if (held.of !== spec.points) Object.assign(held, { of: spec.points, zoom: 1, centre: null });
+  const [xl, xh, yl, yh] = spec.limits;
+  held.centre ??= [(xl + xh) / 2, (yl + yh) / 2];
+  const ratio = Math.min(window.devicePixelRatio || 1, 2);
+  const canvas = h("canvas", {
+    width: width * ratio, height: plot * ratio, style: `width:${width}px;height:${plot}px`, tabindex: 0, "data-key": "canvas", role: "img",
+    "aria-label": `${spec.title}. ${spec.summary} Arrow keys move, plus and minus zoom, 0 shows all.`,
+  });
+  const frame = h("div", { class: "pm-plot pm-points", style: `height:${height}px` }, canvas);
+  canvas.style.left = `${left}px`;
+  const over = s("svg", { class: "pm-over", width: view.width, height, "aria-hidden": "true" });
+  frame.append(over);
+  let scales;
+
+  const paint = () => {
+    const [rx, ry] = [(xh - xl) / 2 / held.zoom, (yh - yl) / 2 / held.zoom];
+    const [cx, cy] = held.centre;
+    scales = [scale(cx - rx, cx + rx, 0, width), scale(cy - ry, cy + ry, plot, 0)];
+    paintPoints(canvas, view, spec, scales, ratio);
+    over.replaceChildren(
+      ...axis(view, scale(cx - rx, cx + rx, left, left + width), cx - rx, cx + rx, plot, spec.x_name),
+      ...upright(scales[1], cy - ry, cy + ry, left, left, spec.y_name, 5).filter(Boolean),
+      ...rings(spec, scales, left),
+    );
+    over.querySelectorAll(".pm-grid").forEach((line) => line.remove());
+    if (spec.polygon?.length) over.append(outline(spec.polygon.map(([a, b]) => [left + scales[0](a), scales[1](b)]), true));
+  };
+  let asked = 0;
+  const repaint = () => { cancelAnimationFrame(asked); asked = requestAnimationFrame(paint); };
+  const zoom = (factor, [px, py] = [width / 2, plot / 2]) => {
+    const at = [scales[0].value(px), scales[1].value(py)];
+    held.zoom = Math.max(0.5, Math.min(200, held.zoom * factor));
+    held.centre = held.centre.map((c, i) => at[i] + (c - at[i]) / factor);
+    repaint();
+  };
+  const reset = () => { Object.assign(held, { zoom: 1, centre: [(xl + xh) / 2, (yl + yh) / 2] }); repaint(); };
+  const shift = (dx, dy) => {
+    held.centre = [held.centre[0] - (dx / width) * ((xh - xl) / held.zoom), held.centre[1] + (dy / plot) * ((yh - yl) / held.zoom)];
+    repaint();
+  };
+  canvas.addEventListener("keydown", (event) => {
+    const act = {
+      ArrowLeft: () => shift(40, 0), ArrowRight: () => shift(-40, 0), ArrowUp: () => shift(0, 40), ArrowDown: () => shift(0, -40),
+      "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: reset,
+    }[event.key];
+    if (!act) return;
+    act();
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  canvas.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return; // the page still scrolls
+    event.preventDefault();
+    zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, [event.offsetX, event.offsetY]);
+  }, { passive: false });
+  canvas.addEventListener("pointerdown", (down) => {
+    if (down.button) return;
+    const box = canvas.getBoundingClientRect();
+    const place = (event) => [event.clientX - box.left, event.clientY - box.top];
+    const trail = [place(down)];
+    const follow = (event) => {
+      const now = place(event);
+      const [before] = trail.slice(-1);
+      if (Math.hypot(now[0] - before[0], now[1] - before[1]) < 4) return;
+      trail.push(now);
+      if (held.mode === "move") shift(now[0] - before[0], now[1] - before[1]);
+      else {
+        over.querySelector(".pm-lasso.pm-new")?.remove();
+        over.append(outline(trail.map(([a, b]) => [a + left, b]), false));
+      }
+    };
+    const finish = () => {
+      window.removeEventListener("pointermove", follow);
+      window.removeEventListener("pointerup", finish);
+      if (trail.length < 3) return pick(view, spec, scales, trail[0]);
+      if (held.mode === "lasso") view.tell({ type: "lasso", polygon: trail.map(([a, b]) => [scales[0].value(a), scales[1].value(b)]) });
+    };
+    window.addEventListener("pointermove", follow);
+    window.addEventListener("pointerup", finish);
+  });
+  const button = (label, name, act, pressed) =>
+    h("button", { type: "button", class: "pm-quiet", "data-key": name, "aria-label": `${spec.title}: ${name}`, "aria-pressed": pressed, onclick: act }, label);
+  const modes = spec.lasso
+    ? ["lasso", "move"].map((mode) => button(mode, mode, () => { held.mode = mode; view.draw(view.spec); }, String(held.mode === mode)))
+    : [];
+  view.tools.append(...modes, button("+", "zoom in", () => zoom(1.4)), button("−", "zoom out", () => zoom(1 / 1.4)), button("all", "show all", reset));
+  view.body.append(frame, legend(spec));
+  if (spec.lasso) view.body.append(corners(view, spec));
+  view.repaint = repaint;
+  paint();
+};
+
+function paintPoints(canvas, view, spec, [sx, sy], ratio) {
+  const started = performance.now();
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const { x, y, codes, mask } = spec;
+  const [w, hgt] = [canvas.width, canvas.height];
+  const size = Math.max(1, Math.round((x.length > 2e5 ? 1 : x.length > 2e4 ? 1.5 : x.length > 2e3 ? 3 : 6) * ratio));
+  const faint = rgb(view.root, "--pm-rest");
+  const palette = spec.palette.map((name) => rgb(view.root, name));
+  const [ax, bx] = [(sx(1) - sx(0)) * ratio, sx(0) * ratio - size / 2];
+  const [ay, by] = [(sy(1) - sy(0)) * ratio, sy(0) * ratio - size / 2];
+  const corner = size > 3 ? 1 : 0; // larger points are rounded
+  for (let pass = mask ? 0 : 1; pass < 2; pass++)
+    for (let i = 0; i < x.length; i++) {
+      if (mask && mask[i] !== pass) continue;
+      const px = (x[i] * ax + bx) | 0;
+      const py = (y[i] * ay + by) | 0;
+      if (!(px >= 0 && py >= 0 && px + size < w && py + size < hgt)) continue;
+      const paint = pass ? palette[codes ? codes[i] : 0] : faint;
+      for (let dy = 0; dy < size; dy++) {
+        const trim = corner && (dy === 0 || dy === size - 1) ? 1 : 0;
+        const row = (py + dy) * w + px;
+        for (let dx = trim; dx < size - trim; dx++) pixels[row + dx] = paint;
+      }
+    }
+  context.putImageData(image, 0, 0);
+  view.root.dataset.redraw = (performance.now() - started).toFixed(1);
+}
+
+const outline = (points, kept) =>
+  s("path", { d: `${points.map((p, i) => `${i ? "L" : "M"}${p[0].toFixed(1)} ${p[1].toFixed(1)}`).join("")}Z`, class: `pm-lasso ${kept ? "" : "pm-new"}` });
+
+const rings = (spec, [sx, sy], left) =>
+  (spec.rings ?? []).flatMap(({ i, label }) => [
+    s("circle", { cx: left + sx(spec.x[i]), cy: sy(spec.y[i]), r: 7, class: "pm-ring" }),
+    label ? tag(left + sx(spec.x[i]), sy(spec.y[i]) + 4, label, left + sx(spec.limits[1])) : null,
+  ]);
+
+const tag = (x, y, label, end) => {
+  const room = x + 12 + label.length * 7 < end;
+  return text(room ? x + 9 : x - 9, y, label, { class: "pm-tag", "text-anchor": room ? "start" : "end" });
+};
+
+function pick(view, spec, [sx, sy], [px, py]) {
+  let [best, near] = [-1, 144];
+  for (let i = 0; i < spec.x.length; i++) {
+    const away = (sx(spec.x[i]) - px) ** 2 + (sy(spec.y[i]) - py) ** 2;
+    if (away < near) [best, near] = [i, away];
+  }
+  if (best >= 0 && spec.pick) view.tell({ type: "pick", index: best });
+}
+
+const legend = (spec) =>
+  h("ul", { class: "pm-keys" }, (spec.labels ?? []).map((label, i) => h("li", {}, h("i", { class: "pm-chip", style: `background:var(${spec.palette[i]})` }), ` ${label}`)));
+
+// The lasso for those who use no pointer: the corners of a rectangle.
+function corners(view, spec) {
+  const input = (label) => h("input", { type: "number", step: "any", "aria-label": `${spec.title}: ${label}`, placeholder: label, onkeydown: (event) => event.stopPropagation() });
+  const fields = ["x from", "x to", "y from", "y to"].map(input);
+  const send = () => {
+    const [a, b, c, d] = fields.map((field, i) => (field.value === "" ? spec.limits[i] : Number(field.value)));
+    view.tell({ type: "lasso", polygon: [[a, c], [b, c], [b, d], [a, d]] });
+  };
+  return h("details", { class: "pm-corners" }, h("summary", {}, "Select by coordinates"), h("div", { class: "pm-range" }, fields, h("button", { type: "button", class: "pm-quiet", onclick: send }, "select")));
+}

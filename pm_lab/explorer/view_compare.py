@@ -1,0 +1,307 @@
+"""The comparison tab: who is in groups A and B, their survival, genes, pathways and cell types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+
+from pm_lab.errors import DataError, PmLabError
+
+from . import charts, comparison
+from .layout import GeneSearch, card, column_box, labelled, row_box
+from .live_figure import LiveFigure
+from .paged_table import PagedTable
+from .state import CohortState
+
+SOURCES = [
+    ("the present selection", "selection"),
+    ("everybody not selected now", "rest"),
+    ("values of a category", "values"),
+    ("a range of a number", "range"),
+    ("the upper part of a gene", "above_quantile"),
+    ("the lower part of a gene", "below_quantile"),
+    ("nobody: remove the group", ""),
+]
+PADJ = 0.05
+MOST_NAMED = 12
+MOST_PATHWAYS = 16
+
+
+class ComparePanel:
+    """The comparison tab."""
+
+    def __init__(
+        self, state: CohortState, on_error: Callable[[Exception], None], on_gene: Callable[[str], None]
+    ):
+        self._state, self._on_gene = state, on_gene
+        self._who = LiveFigure()
+        self._a, self._b = GroupControls("A", state, on_error), GroupControls("B", state, on_error)
+        self._curve, self._tests = LiveFigure(), LiveFigure()
+        self._volcano = LiveFigure(self._picked, on_error)
+        self._genes = PagedTable("Genes, A against B", on_row=self._row, on_error=on_error)
+        self._pathways, self._types = LiveFigure(), LiveFigure()
+        self._table = pd.DataFrame()
+        self._sent: tuple = ()
+        self.box = column_box(
+            card("pm-card", self._who, self._a.box, self._b.box),
+            card("pm-two", card("pm-card", self._curve), card("pm-card", self._tests)),
+            card("pm-two", card("pm-card", self._volcano), card("pm-card", self._genes)),
+            card("pm-two", card("pm-card", self._pathways), card("pm-card", self._types)),
+        )
+
+    def update(self, changed: set[str]) -> None:
+        """Draw what a change concerns; without groups the selection is compared with the rest."""
+        if not changed & {"data", "filters", "groups", "endpoint", "settings"}:
+            return
+        self._a.update()
+        self._b.update()
+        try:
+            groups = comparison.groups_of(self._state)
+        except DataError as error:
+            return self._show_nothing(str(error))
+        if not (groups.a.any() and groups.b.any()):
+            return self._show_nothing(
+                "One of the groups is empty: filter the cohort, or set the groups here."
+            )
+        n_a, n_b = int(groups.a.sum()), int(groups.b.sum())
+        self._who.show(
+            charts.html(
+                f'<div class="pm-numbers"><span><b>{n_a:,}</b> {escape(groups.name_a)}</span>'
+                f"<span><b>{n_b:,}</b> {escape(groups.name_b)}</span></div>"
+            )
+        )
+        self._draw_survival()
+        self._draw_genes()
+        self._draw_pathways()
+        self._draw_types()
+
+    def _show_nothing(self, why: str) -> None:
+        for figure in (self._curve, self._tests, self._volcano, self._pathways, self._types):
+            figure.show(charts.html(""))
+        self._genes.fill(pd.DataFrame())
+        self._who.show(charts.message("Groups A and B", why))
+
+    def _draw_survival(self) -> None:
+        found = comparison.compare_survival(self._state)
+        self._curve.show(
+            charts.curve_chart(found.curves, "Survival of A and B", "" if found.curves else found.note)
+        )
+        self._tests.show(charts.html(_tests(found)))
+
+    def _draw_genes(self) -> None:
+        self._table = table = comparison.differential_genes(self._state)
+        note = table.attrs.get("note", "")
+        if table.empty:
+            self._volcano.show(charts.message("Genes", note))
+            return self._genes.fill(table)
+        tested = table["p"].notna()
+        shown = ["gene", "difference", "p", "padj", "mean_a", "mean_b"]
+        self._genes.fill(table[shown], note)
+        if not tested.any():
+            return self._volcano.show(charts.message("Genes", note))
+        found = table["padj"].to_numpy() < PADJ
+        rank = np.argsort(table["p"].to_numpy(), kind="stable")[:MOST_NAMED]
+        height = -np.log10(np.maximum(table["p"].to_numpy(float), 1e-300))
+        named = [{"i": int(i), "label": str(table["gene"].iloc[i])} for i in rank if found[i]]
+        self._volcano.show(
+            charts.point_chart(
+                np.where(tested, table["difference"], np.nan),
+                np.where(tested, height, np.nan),
+                "Volcano: genes of A against B",
+                f"{int(found.sum()):,} of {int(tested.sum()):,} genes have a false discovery rate < {PADJ:g}"
+                f"{'; first ' + ', '.join(one['label'] for one in named[:5]) if named else ''}. Exploratory.",
+                f"mean of A less mean of B ({self._state.data.unit})",
+                "−log10 p",
+                codes=found.astype(np.uint8),
+                labels=[f"FDR ≥ {PADJ:g}", f"FDR < {PADJ:g}"],
+                palette=["--pm-c7", "--pm-c1"],
+                rings=named,
+                pick=True,
+                height=360,
+            )
+        )
+
+    def _picked(self, event: dict) -> None:
+        if event["type"] == "pick":
+            self._on_gene(str(self._table["gene"].iloc[event["index"]]))
+
+    def _row(self, place: int) -> None:
+        self._on_gene(str(self._table["gene"].iloc[place]))
+
+    def _draw_pathways(self) -> None:
+        table = comparison.pathway_difference(self._state)
+        note = table.attrs.get("note", "")
+        if table.empty:
+            return self._pathways.show(charts.message("Pathways", note))
+        if len(table) > MOST_PATHWAYS:
+            note = f"The {MOST_PATHWAYS} of {len(table)} sets with the smallest p. {note}"
+        table = table.head(MOST_PATHWAYS)
+        table = table.assign(said=["FDR " + charts.p_text(p) for p in table["padj"]])
+        colours = [1 if p < PADJ else 7 for p in table["padj"]]
+        self._pathways.show(
+            charts.interval_chart(
+                table,
+                "Pathway activity, A less B",
+                "pathway",
+                "difference",
+                "difference of mean activity",
+                note="said",
+                reference=0.0,
+                summary=note,
+                colours=colours,
+            )
+        )
+
+    def _draw_types(self) -> None:
+        table = comparison.composition_difference(self._state)
+        note = table.attrs.get("note", "")
+        if table.empty or table["log2_fold_change"].isna().all():
+            return self._types.show(charts.message("Cell types", note))
+        table = table.assign(
+            said=[
+                f"{100 * a:.0f} % and {100 * b:.0f} %, FDR {charts.p_text(p)}"
+                for a, b, p in zip(table["fraction_a"], table["fraction_b"], table["padj"], strict=True)
+            ]
+        )
+        self._types.show(
+            charts.interval_chart(
+                table,
+                "Composition of cell types, A over B",
+                "cell_type",
+                "log2_fold_change",
+                "log2 fold change",
+                lower="lower",
+                upper="upper",
+                note="said",
+                reference=0.0,
+                summary=note,
+            )
+        )
+
+
+def _tests(found: comparison.SurvivalComparison) -> str:
+    """The numbers beside the curves, as an HTML table."""
+    if not found.curves:
+        return ""
+    between = lambda a, b: "" if a is None else f" ({a:.3g} to {b:.3g})"  # noqa: E731
+    rows = [
+        ("people, A and B", f"{found.n_a:,} and {found.n_b:,}"),
+        ("events, A and B", f"{found.events_a:,} and {found.events_b:,}"),
+    ]
+    if found.log_rank_p is not None:
+        rows.append(("log-rank p", charts.p_text(found.log_rank_p)))
+    if found.rmst_difference is not None:
+        rows.append(
+            (
+                f"mean survival up to {found.horizon:.3g} {found.unit}, A less B",
+                f"{found.rmst_difference:.3g} {found.unit}{between(found.rmst_lower, found.rmst_upper)}",
+            )
+        )
+    if found.hazard_ratio is not None:
+        rows.append(
+            (
+                "hazard ratio, A over B",
+                f"{found.hazard_ratio:.3g}{between(found.hazard_lower, found.hazard_upper)}",
+            )
+        )
+    if found.proportional_p is not None:
+        rows.append(("p that the ratio is constant", charts.p_text(found.proportional_p)))
+    cells = "".join(f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in rows)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
+    return (
+        f'<h4>Survival, A against B</h4><table>{cells}</table><ul class="pm-note pm-list">{notes}</ul>'
+        '<p class="pm-note">In brackets: intervals of 95 %.</p>'
+    )
+
+
+class GroupControls:
+    """From where a group comes."""
+
+    def __init__(self, name: str, state: CohortState, on_error: Callable[[Exception], None]):
+        self._name, self._state, self._on_error = name, state, on_error
+        self._source = labelled(widgets.Dropdown, f"group {name} is", "300px", options=SOURCES)
+        self._column = labelled(widgets.Dropdown, f"of (group {name})", options=[])
+        self._values = labelled(widgets.SelectMultiple, f"values of {name}", "280px", options=[], rows=4)
+        self._low = labelled(widgets.Text, f"{name} at least", "150px")
+        self._high = labelled(widgets.Text, f"{name} below", "150px")
+        self._gene_name: str | None = None
+        self._gene = GeneSearch(f"gene of {name}", state, self._take_gene, on_error)
+        self._share = labelled(
+            widgets.BoundedFloatText, f"quantile of {name}", "170px", value=0.5, min=0.0, max=1.0, step=0.05
+        )
+        button = widgets.Button(description=f"set group {name}")
+        button.on_click(self._set)
+        self._source.observe(lambda _: self._arrange(), "value")
+        self._column.observe(lambda _: self._offer_values(), "value")
+        self.box = row_box(
+            self._source,
+            self._column,
+            self._values,
+            self._low,
+            self._high,
+            self._gene.figure,
+            self._share,
+            button,
+        )
+        self._arrange()
+
+    def update(self) -> None:
+        self._offer_columns()
+
+    def _arrange(self) -> None:
+        source = self._source.value
+        needs = {
+            "values": (self._column, self._values),
+            "range": (self._column, self._low, self._high),
+            "above_quantile": (self._gene.figure, self._share),
+            "below_quantile": (self._gene.figure, self._share),
+        }.get(source, ())
+        for control in (self._column, self._values, self._low, self._high, self._gene.figure, self._share):
+            control.layout.display = "" if control in needs else "none"
+        self._offer_columns()
+
+    def _offer_columns(self) -> None:
+        kinds = ("category",) if self._source.value == "values" else ("number", "date")
+        columns = [
+            c.name
+            for c in self._state.data.columns.values()
+            if c.kind in kinds and c.group != "endpoint" and not c.private
+        ]
+        if list(self._column.options) != columns:
+            self._column.options = columns
+        self._offer_values()
+
+    def _offer_values(self) -> None:
+        column = self._state.data.columns.get(self._column.value)
+        values = list(column.categories[:500]) if column is not None and column.kind == "category" else []
+        if list(self._values.options) != values:
+            self._values.options = values
+
+    def _take_gene(self, gene: str) -> None:
+        self._state.data.gene(gene)
+        self._gene_name = gene
+
+    def _set(self, _) -> None:
+        try:
+            self._state.set_group(self._name, self._given())
+        except (PmLabError, ValueError) as error:
+            self._on_error(error)
+
+    def _given(self):
+        source, column = self._source.value, self._column.value
+        if source == "values":
+            return {"column": column, "values": list(self._values.value)}
+        if source == "range":
+            number = self._state.data.columns[column].kind == "number"
+            limits = [field.value.strip() or None for field in (self._low, self._high)]
+            low, high = (float(limit) if limit and number else limit for limit in limits)
+            return {"column": column, "low": low, "high": high}
+        if source in ("above_quantile", "below_quantile"):
+            if self._gene_name is None:
+                raise DataError(f"group {self._name}: type a gene first, and choose it with Enter.")
+            return {"gene": self._gene_name, source: self._share.value}
+        return source or None
