@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -77,8 +77,8 @@ def identifier_columns(table: pd.DataFrame) -> pd.DataFrame:
     for name, values in columns.items():
         flagged = _of_numbers(name, values) if _holds_numbers(values) else _of_text(name, values)
         if flagged is not None:
-            reason, which = flagged
-            found.append((name, reason, len(which), _masked(str(which.iloc[0]))))
+            reason, n, example = flagged
+            found.append((name, reason, n, _masked(example)))
     return pd.DataFrame(found, columns=["column", "reason", "n", "example_masked"])
 
 
@@ -94,31 +94,35 @@ def _holds_numbers(values: pd.Series) -> bool:
     return types.is_numeric_dtype(values) or types.is_datetime64_any_dtype(values)
 
 
-def _of_numbers(name: str, values: pd.Series) -> tuple[str, pd.Series] | None:
+def _of_numbers(name: str, values: pd.Series) -> tuple[str, int, str] | None:
     known, words = values.dropna(), words_of(name)
     if not len(known) or pd.api.types.is_bool_dtype(values):
         return None
     if pd.api.types.is_datetime64_any_dtype(values):
         finer = known[(known.dt.dayofyear != 1) | (known != known.dt.normalize())]
-        return ("dates finer than a year", finer.astype(str)) if len(finer) else None
+        return _found("dates finer than a year", finer)
     if values.dtype.kind == "c" or (known % 1 != 0).any():
         return _old_ages(known) if words & AGE_WORDS else None
     if words & AGE_WORDS and (old := _old_ages(known)):
         return old
     sample = _sampled(known).astype("int64", errors="ignore").astype(str)
     if words & DATE_WORDS and sample.str.fullmatch(COMPACT_DATE).mean() >= MOST:
-        return "dates finer than a year", sample
+        return _found("dates finer than a year", sample)
     for named, reason in ((POSTAL_WORDS, "postal codes or addresses"), (PHONE_WORDS, "phone numbers")):
         if words & named and (sample.str.len() >= 4).mean() >= MOST:
-            return reason, sample
+            return _found(reason, sample)
     if words & RECORD_WORDS or (words & NUMBER_WORDS and _like_record_numbers(sample)):
-        return "record numbers", sample
+        return _found("record numbers", sample)
     return None
 
 
-def _old_ages(known: pd.Series) -> tuple[str, pd.Series] | None:
-    old = known[(known > OLDEST) & (known <= OLDEST_AGE)]
-    return (f"ages over {OLDEST}", old) if len(old) and (known <= OLDEST_AGE).all() else None
+def _found(reason: str, which: pd.Series) -> tuple[str, int, str] | None:
+    return (reason, len(which), str(which.iloc[0])) if len(which) else None
+
+
+def _old_ages(known: pd.Series) -> tuple[str, int, str] | None:
+    in_years = (known <= OLDEST_AGE).all()
+    return _found(f"ages over {OLDEST}", known[known > OLDEST]) if in_years else None
 
 
 def _like_record_numbers(texts: pd.Series) -> bool:
@@ -128,16 +132,45 @@ def _like_record_numbers(texts: pd.Series) -> bool:
     return len(texts) > 1 and bool(long.mean() >= MOST and texts.is_unique and alike)
 
 
-def _of_text(name: str, values: pd.Series) -> tuple[str, pd.Series] | None:
-    texts = _sampled(values.dropna()).astype(str).str.strip()
-    texts = texts[texts != ""]
-    if not len(texts):
+@dataclass
+class _Texts:
+    """Different texts of a column and how many patients have each, so that each is looked at once."""
+
+    values: pd.Series
+    counts: pd.Series
+
+    @classmethod
+    def of(cls, values: pd.Series) -> _Texts:
+        counts = _sampled(values.dropna()).astype(str).str.strip().value_counts(sort=False)
+        counts = counts[counts.index != ""]
+        return cls(counts.index.to_series().reset_index(drop=True), counts.reset_index(drop=True))
+
+    @property
+    def n(self) -> int:
+        return int(self.counts.sum())
+
+    def share(self, which: pd.Series) -> float:
+        return float(self.counts[which].sum() / self.n)
+
+    def mostly(self, which: pd.Series) -> pd.Series | None:
+        return which if self.share(which) >= MOST else None
+
+    def mostly_different(self) -> bool:
+        return len(self.values) > max(1, self.n / 2)
+
+    def fullmatch(self, pattern: str, ignore_case: bool = False) -> pd.Series:
+        return self.values.str.fullmatch(pattern, flags=re.IGNORECASE if ignore_case else 0)
+
+
+def _of_text(name: str, values: pd.Series) -> tuple[str, int, str] | None:
+    texts = _Texts.of(values)
+    if not len(texts.values):
         return None
     words = words_of(name)
     for reason, finder in _TEXT_CHECKS:
         which = finder(texts, words)
         if which is not None and which.any():
-            return reason, texts[which]
+            return reason, int(texts.counts[which].sum()), texts.values[which].iloc[0]
     return None
 
 
@@ -145,74 +178,63 @@ def _sampled(values: pd.Series) -> pd.Series:
     return values.iloc[:: -(-len(values) // ROWS_READ)] if len(values) > ROWS_READ else values
 
 
-def _matching(pattern: str, ignore_case: bool = False) -> Callable:
-    flags = re.IGNORECASE if ignore_case else 0
-
-    def find(texts: pd.Series, words: set[str]) -> pd.Series:
-        return texts.str.fullmatch(pattern, flags=flags)
-
-    return find
+def _emails(texts: _Texts, words: set[str]) -> pd.Series:
+    return texts.values.str.contains(EMAIL)
 
 
-def _emails(texts: pd.Series, words: set[str]) -> pd.Series:
-    return texts.str.contains(EMAIL)
+def _social_security(texts: _Texts, words: set[str]) -> pd.Series:
+    return texts.fullmatch(SOCIAL_SECURITY)
 
 
-def _dates(texts: pd.Series, words: set[str]) -> pd.Series | None:
-    """All of them where the name says date; else most must look so, as 1-2-10 may be anything."""
-    dates = texts.str.fullmatch(DATES, flags=re.IGNORECASE)
-    if words & DATE_WORDS:
-        return dates | texts.str.fullmatch(COMPACT_DATE)
-    return dates if dates.mean() >= MOST else None
+def _dates(texts: _Texts, words: set[str]) -> pd.Series | None:
+    """Each of them where the name says date; else most must look so, as 1-2-10 may be anything."""
+    dates = texts.fullmatch(DATES, ignore_case=True)
+    return dates | texts.fullmatch(COMPACT_DATE) if words & DATE_WORDS else texts.mostly(dates)
 
 
-def _text_ages(texts: pd.Series, words: set[str]) -> pd.Series | None:
-    ages = pd.to_numeric(texts, errors="coerce")
-    known = ages.dropna()
-    if not words & AGE_WORDS or not len(known) or (known > OLDEST_AGE).any():
+def _text_ages(texts: _Texts, words: set[str]) -> pd.Series | None:
+    if not words & AGE_WORDS:
         return None
-    return ages > OLDEST
+    ages = pd.to_numeric(texts.values, errors="coerce")
+    return None if (ages > OLDEST_AGE).any() else ages > OLDEST
 
 
-def _postal(texts: pd.Series, words: set[str]) -> pd.Series | None:
+def _postal(texts: _Texts, words: set[str]) -> pd.Series | None:
     if words & POSTAL_WORDS:
-        return texts.str.contains(r"\d")
-    codes = texts.str.fullmatch(POSTAL)
-    return codes if codes.mean() >= MOST else None
+        return texts.values.str.contains(r"\d")
+    return texts.mostly(texts.fullmatch(POSTAL))
 
 
-def _phones(texts: pd.Series, words: set[str]) -> pd.Series | None:
+def _phones(texts: _Texts, words: set[str]) -> pd.Series | None:
     if words & PHONE_WORDS:
-        return texts.str.count(r"\d") >= 6
-    phones = texts.str.fullmatch(PHONE)
-    return phones if phones.mean() >= MOST else None
+        return texts.values.str.count(r"\d") >= 6
+    return texts.mostly(texts.fullmatch(PHONE))
 
 
-def _records(texts: pd.Series, words: set[str]) -> pd.Series | None:
+def _records(texts: _Texts, words: set[str]) -> pd.Series | None:
     if words & RECORD_WORDS:
-        return texts.str.contains(r"\d")
-    return texts.str.fullmatch(r"\d+") if _like_record_numbers(texts) else None
+        return texts.values.str.contains(r"\d")
+    unique = (texts.counts == 1).all()
+    return texts.fullmatch(r"\d+") if unique and _like_record_numbers(texts.values) else None
 
 
-def _persons(texts: pd.Series, words: set[str]) -> pd.Series | None:
+def _persons(texts: _Texts, words: set[str]) -> pd.Series | None:
     if words & PERSON_WORDS or ("name" in words and (words == {"name"} or words & NAMED_PERSONS)):
-        return texts.str.contains(r"[^\W\d_]{2}")
-    titled = texts.str.fullmatch(TITLED)
-    persons = texts.str.fullmatch(PERSON)
+        return texts.values.str.contains(r"[^\W\d_]{2}")
+    titled, persons = texts.fullmatch(TITLED), texts.fullmatch(PERSON)
     # Labels of two words, such as "Soft Tissue", come again; names of persons hardly do.
-    likely = len(texts) > 4 and persons.mean() >= MOST and texts.nunique() > len(texts) / 2
-    return titled | persons if likely else (titled if titled.any() else None)
+    likely = len(texts.values) > 4 and texts.mostly_different() and texts.share(persons) >= MOST
+    return titled | persons if likely else titled
 
 
-def _free_text(texts: pd.Series, words: set[str]) -> pd.Series | None:
-    n_words = texts.str.count(r"\s+") + 1
-    different = texts.nunique() > max(1, len(texts) / 2)
-    return n_words >= FREE_TEXT_WORDS if different and n_words.median() >= FREE_TEXT_WORDS else None
+def _free_text(texts: _Texts, words: set[str]) -> pd.Series | None:
+    long = texts.values.str.count(r"\s+") + 1 >= FREE_TEXT_WORDS
+    return long if texts.mostly_different() and texts.share(long) > 0.5 else None
 
 
 _TEXT_CHECKS = (
     ("e-mail addresses", _emails),
-    ("record numbers", _matching(SOCIAL_SECURITY)),
+    ("record numbers", _social_security),
     ("dates finer than a year", _dates),
     (f"ages over {OLDEST}", _text_ages),
     ("phone numbers", _phones),

@@ -143,9 +143,9 @@ def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(
             f"{len(rows):,} of {len(names):,} patients have no name (rows {first(rows)}). Name them."
         )
-    names = pd.Index(names.astype(str), dtype=object, name=keys.PATIENT)
-    twice = names[names.duplicated()].unique()
-    if len(twice):
+    names = pd.Index([str(name) for name in names.tolist()], dtype=object, name=keys.PATIENT)
+    if not names.is_unique:
+        twice = names[names.duplicated()].unique()
         raise DataError(
             f"{len(twice):,} patients have more than one row ({first(twice)}): the explorer counts patients. "
             "Keep one row (sample) of each, such as table.drop_duplicates('patient')."

@@ -1,9 +1,12 @@
 """Cohorts of the explorer, made once: a small one with everything odd in it, and the built-in one."""
 
+import functools
+
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import pm_lab as pm
 from pm_lab.explorer import CohortData, CohortState
@@ -86,3 +89,54 @@ def evaluated(plain):
         return plain.index[kept].tolist()
 
     return evaluated
+
+
+@pytest.fixture(scope="session")
+def followed():
+    """A function: 300 patients with an endpoint, a label and a gene; late entry, competing risks and ties."""
+
+    @functools.cache
+    def followed(late=False, competing=False, ties=False, n=300):
+        rng = np.random.default_rng(3)
+        names = [f"F{i:03d}" for i in range(n)]
+        arm = rng.choice(["new", "old"], n, p=[0.4, 0.6])
+        end = rng.exponential(20, n) * np.where(arm == "new", 1.5, 1.0) + 0.1
+        censoring = rng.uniform(2, 50, n)
+        event = (end <= censoring).astype(int) * (rng.integers(1, 4, n) if competing else 1)
+        time = np.ceil(np.minimum(end, censoring)) if ties else np.minimum(end, censoring)
+        obs = pd.DataFrame({"arm": arm, "age": rng.normal(60, 8, n), "time": time, "event": event}, names)
+        spec = {"time": "time", "event": "event", "unit": "months"}
+        if competing:
+            spec |= {"censored": 0, "of_interest": 1}
+        if late:
+            obs["entry"] = np.where(rng.random(n) < 0.5, 0, np.floor(rng.random(n) * time * 0.9))
+            spec["entry"] = "entry"
+        genes = rng.normal(6, 1, (n, 5)).astype(np.float32)
+        genes[:, 0] += (time / 20).astype(np.float32)
+        var = pd.DataFrame(index=[f"GENE{i}" for i in range(5)])
+        cohort = anndata.AnnData(genes, obs, var)
+        pm.survival.declare_endpoint(cohort, "os", **spec)
+        return cohort
+
+    return followed
+
+
+@pytest.fixture(scope="session")
+def with_cells():
+    """40 patients and their cells: group "yes" has more B cells; P39 has 5 cells, X are counts."""
+    rng = np.random.default_rng(5)
+    names = [f"P{i:02d}" for i in range(40)]
+    group = np.repeat(["yes", "no"], 20)
+    rows, types = [], []
+    for i, name in enumerate(names):
+        n = 5 if i == 39 else 60
+        shares = [0.5, 0.3, 0.2] if group[i] == "yes" else [0.2, 0.48, 0.32]
+        rows += [name] * n
+        types += list(rng.choice(["B cell", "T cell", "Monocyte"], n, p=shares))
+    counts = rng.poisson(3, (len(rows), 4)).astype(np.float32)
+    counts[:, 1] = rng.poisson(np.where(np.array(types) == "B cell", 8, 0.2))
+    obs = pd.DataFrame({"patient": rows, "cell_type": types}, [f"c{i}" for i in range(len(rows))])
+    cells = anndata.AnnData(sparse.csr_matrix(counts), obs, pd.DataFrame(index=["A1", "CD19", "C3", "D4"]))
+    cells.obsm["X_umap"] = rng.normal(size=(len(rows), 2))
+    clinical = pd.DataFrame({"response": group, "age": np.arange(40.0) + 30}, names)
+    return clinical, cells
