@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 TOP_GENES = 12
 
 
-def blocks(state: CohortState, hide_small_counts: bool, rules: Disclosure) -> list[page.Html]:
+def blocks(state: CohortState, rules: Disclosure) -> list[page.Html]:
     """Everything between the header and the footer."""
     columns = view_figures.column_charts(state, rules)
     curves = view_figures.survival_chart(state, rules, width=6.6)
     no_curve = NO_ENDPOINT if state.endpoint is None else "No curve can be shown."
     return [
         page.numbers(numbers(state, rules)),
-        page.section("What was selected", page.bullets(selected(state, hide_small_counts, rules))),
+        page.section("What was selected", page.bullets(selected(state, rules))),
         page.section(
             "Columns",
             "Grey: all patients; blue: those selected." if rules.filtered else "All patients.",
@@ -69,12 +69,10 @@ def numbers(state: CohortState, rules: Disclosure) -> dict[str, str]:
     return cards | {"Columns": len(state.data.columns), "Genes": len(state.data.genes)}
 
 
-def selected(state: CohortState, hide: bool, rules: Disclosure) -> list[str]:
-    """The selection, and each of its filters, in words."""
-    lines = [selection_text(state, hide, rules)]
-    if len(state.filters) > 1:
-        lines += [f"Filter: {rules.words(one.describe())}" for one in state.filters.values()]
-    return lines
+def selected(state: CohortState, rules: Disclosure) -> list[str]:
+    """The selection in words, and the groups."""
+    groups = [rules.words(state.group_name(name)) for name in state.groups if name not in rules.withheld]
+    return [selection_text(state, rules), *groups]
 
 
 def _notes(state: CohortState, rules: Disclosure) -> list[str]:
@@ -85,7 +83,7 @@ def _notes(state: CohortState, rules: Disclosure) -> list[str]:
 def _comparison(state: CohortState, rules: Disclosure) -> list[page.Html]:
     """Groups A and B: curves, tests, genes, pathways; or why they are not shown."""
     title = "Groups A and B (exploratory)"
-    if hidden := view_figures.groups_hidden(rules):
+    if hidden := view_figures.groups_hidden(state, rules):
         return [page.section(title, f"Not shown: {hidden}.")]
     try:
         found = compare_survival(state)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .state import CohortState
 
 SELECTION = "selection"
-PEOPLE = re.compile(r"\b\d[\d,]*(?= (?:people|patients?|events?|of [AB]\b))")
+PEOPLE = re.compile(r"\b\d[\d,]*(?= (?:(?:of \d[\d,]* )?(?:people|patients?|events?)\b|of [AB]\b))")
 
 
 @dataclass(frozen=True)

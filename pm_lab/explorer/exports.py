@@ -71,7 +71,7 @@ def selection_csv(
     rules = Disclosure.of(state, hide_small_counts)
     table = _count_table(state, rules) if hide_small_counts else _patient_table(state, rules, genes)
     table, n_guarded = _guarded(table)
-    said = [f"{name}: {value}" for name, value in provenance(state, hide_small_counts, date, rules).items()]
+    said = [f"{name}: {value}" for name, value in provenance(state, rules, date).items()]
     said += rules.notes()
     if n_guarded:
         said.append(
@@ -219,7 +219,7 @@ def figure_files(
     if kind not in KINDS:
         raise DataError(f"kind={kind!r}: figures are saved as {', '.join(KINDS)}.")
     rules = Disclosure.of(state, hide_small_counts)
-    origin = provenance(state, hide_small_counts, rules=rules)
+    origin = provenance(state, rules)
     files = {}
     for name, figure in view_figures(state, view, rules).items():
         buffer = BytesIO()

@@ -301,7 +301,7 @@ def survival_words(curves: list[Curve], at_risk: list[np.ndarray], rules: Disclo
 
 
 @drawing()
-def volcano_figure(table: pd.DataFrame, threshold: float = 0.05, most: int = 8) -> Figure:
+def volcano_figure(table: pd.DataFrame, threshold: float = 0.05, most: int = 6) -> Figure:
     """Difference of groups against its p-value, a dot a gene; those below the threshold are coloured."""
     from adjustText import adjust_text
 
@@ -323,6 +323,7 @@ def volcano_figure(table: pd.DataFrame, threshold: float = 0.05, most: int = 8) 
     ax.legend(fontsize=7, markerscale=2, loc="upper center", handletextpad=0.2)
     ax.set_ylim(0, 1.3 * max(log_p.max(initial=0), 1))
     if texts:
+        figure.draw_without_rendering()  # the layout decides how much room there is
         adjust_text(texts, ax=ax, arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.4})
     figure.set_label(
         f"{found.sum():,} of {len(table):,} genes differ between A and B, padj < {threshold:g}; exploratory."

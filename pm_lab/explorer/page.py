@@ -18,6 +18,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LINES = 'style="stroke-linejoin: round; stroke-linecap: butt"'  # as matplotlib says of the whole page
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 STYLE = """
@@ -37,15 +38,15 @@ p { margin: 0 0 1.5mm; overflow-wrap: anywhere }
 ul { margin: 0; padding-left: 4mm; overflow-wrap: anywhere }
 .kind { color: var(--soft); margin: 0 }
 .use { display: inline-block; border: 1px solid var(--orange); color: var(--orange);
-  border-radius: 2mm; padding: 1mm 2.5mm; max-width: 100mm; font-size: 8pt; margin: 0 }
+  border-radius: 2mm; padding: 1mm 2.5mm; font-size: 8pt; margin: 0 }
 .note { color: var(--soft); font-size: 8pt }
 .grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 3.5mm 7mm }
 section { break-inside: avoid; min-width: 0; margin-bottom: 3mm } .grid > section { margin: 0 }
 .grid { margin-bottom: 3mm }
 .numbers { display: flex; flex-wrap: wrap; gap: 2mm 3mm; margin: 0 0 3mm }
-.numbers div { background: var(--pale); border-radius: 1.5mm; padding: 1.5mm 3mm; flex: 1 1 24mm }
+.numbers div { background: var(--pale); border-radius: 1.5mm; padding: 1.5mm 2.5mm; flex: 1 1 auto }
 .numbers dt { color: var(--soft); font-size: 8pt }
-.numbers dd { margin: 0; font-size: 13pt; font-weight: 600 }
+.numbers dd { margin: 0; font-size: 12pt; font-weight: 600; white-space: nowrap }
 table { border-collapse: collapse; width: 100%; font-size: 8pt; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: var(--soft); padding-bottom: .8mm }
 th, td { text-align: left; vertical-align: top; padding: .55mm 2mm .55mm 0; overflow-wrap: anywhere;
@@ -53,7 +54,7 @@ th, td { text-align: left; vertical-align: top; padding: .55mm 2mm .55mm 0; over
 th { font-weight: 600 } tbody th { font-weight: 400 } thead th { border-bottom-color: var(--soft) }
 .right { text-align: right } td.right { white-space: nowrap }
 figure { margin: 0 } svg { display: block; width: 100%; height: auto }
-.bar { display: inline-block; position: relative; width: 22mm; height: 1.6mm; border-radius: 1mm;
+.bar { display: inline-block; position: relative; width: 18mm; height: 1.6mm; border-radius: 1mm;
   background: #dbe3e9; vertical-align: middle; margin-right: 1.5mm }
 .bar i { position: absolute; top: -.7mm; width: 1.1mm; height: 3mm; border-radius: .5mm;
   background: var(--blue); margin-left: -.5mm }
@@ -65,6 +66,7 @@ footer dt { font-weight: 600 } footer dd { margin: 0; overflow-wrap: anywhere }
 @media print {
   body { background: #fff; -webkit-print-color-adjust: exact; print-color-adjust: exact }
   main { width: auto; margin: 0; padding: 0; box-shadow: none }
+  .sheet { zoom: .88 }
 }
 @media screen and (max-width: 160mm) { .grid { grid-template-columns: minmax(0, 1fr) } main { padding: 5mm } }
 """
@@ -98,14 +100,20 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def document(title: str, kind: str, body: Iterable[str], use: str, footer: Mapping[str, Any]) -> str:
-    """The whole page: header with the title and how it may be used, sections, footer with its origin."""
+def document(
+    title: str, kind: str, body: Iterable[str], use: str, footer: Mapping[str, Any], one_sheet: bool = False
+) -> str:
+    """The whole page: header with the title and how it may be used, sections, footer with its origin.
+
+    ``one_sheet`` prints a little smaller, for a page that is to fit on one sheet.
+    """
     origin = "".join(f"<dt>{as_html(name)}</dt><dd>{as_html(value)}</dd>" for name, value in footer.items())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{as_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{as_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f'<main class="{"sheet" if one_sheet else "sheets"}">\n'
         f'<header><div><p class="kind">{as_html(kind)}</p><h1>{as_html(title)}</h1></div>'
         f'<p class="use">{as_html(use)}</p></header>\n'
         + "\n".join(body)
@@ -184,9 +192,10 @@ def inline_svg(figure: Figure, name: str) -> Html:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)  # it is for the whole page
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
     label = escape(str(figure.get_label()) or name)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{label}" {LINES}', 1)
     return Html(f"<figure>{text.strip()}</figure>")

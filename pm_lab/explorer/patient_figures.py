@@ -82,12 +82,12 @@ def composition_figure(types: pd.DataFrame, width: float = 3.5) -> Figure:
     figure = new_figure(width, 0.6 + 0.165 * len(types))
     ax = figure.subplots()
     place = np.arange(len(types))
-    ax.barh(place, 100 * types["fraction"].to_numpy(float), 0.7, color=COLOURS[0], label="patient")
+    ax.barh(place, 100 * types["fraction"].to_numpy(float), 0.7, color=COLOURS[5])
     middle = 100 * types["median"].to_numpy(float)
-    ax.plot(middle, place, "|", color=COLOURS[1], markersize=9, markeredgewidth=2, label="median of patients")
+    ax.plot(middle, place, "|", color=COLOURS[1], markersize=9, markeredgewidth=2)
     _rows(ax, types["cell_type"])
     ax.set_xlabel("% of the patient's cells", labelpad=1)
-    ax.legend(fontsize=6.5, loc="lower right")
+    ax.set_title("blue: this patient; orange: median of patients", fontsize=7)
     parts = [f"{row.cell_type} {100 * row.fraction:.0f} %" for row in types.itertuples()]
     figure.set_label(f"Cells by type: {', '.join(parts)}.")
     return figure

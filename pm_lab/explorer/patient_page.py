@@ -183,9 +183,7 @@ def _drugs(state: CohortState, patient: str) -> page.Html:
     said = found.attrs.get("note", "")
     coverage = state.data.predictions.attrs.get("coverage")
     if coverage:
-        said += (
-            f" Intervals: {coverage:.0%} of cell lines left out; how many patients they cover is not known."
-        )
+        said += f" Intervals cover {coverage:.0%} of cell lines left out; of patients that is not known."
     return page.section(
         "Predicted drugs: a research ranking",
         page.paragraph(DRUGS_USE, "use"),

@@ -6,7 +6,7 @@ from datetime import date as Date
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from .disclosure import SELECTION, Disclosure
+from .disclosure import PEOPLE, SELECTION, Disclosure
 
 if TYPE_CHECKING:
     from .state import CohortState
@@ -34,24 +34,20 @@ def versions() -> dict[str, str]:
     return found
 
 
-def provenance(
-    state: CohortState, hide_small_counts: bool, date: Date | None = None, rules: Disclosure | None = None
-) -> dict[str, str]:
+def provenance(state: CohortState, rules: Disclosure, date: Date | None = None) -> dict[str, str]:
     """What every export says of itself, by name, as text.
 
     Parameters
     ----------
     state : the state that is exported.
-    hide_small_counts : whether the export hides counts of few people, that of its selection among them.
-    date : of the export; by default today.
     rules : of the export.
+    date : of the export; by default today.
     """
-    least = state.settings["least_count"]
-    few = f"fewer than {least} people are shown as <{least}" if hide_small_counts else "all counts are shown"
+    few = f"fewer than {rules.least} people are shown as <{rules.least}" if rules.least else "all are shown"
     return {
         "Use": RESEARCH_USE,
         "Data": f"SHA-256 {state.data.hash}",
-        "Selection": selection_text(state, hide_small_counts, rules),
+        "Selection": selection_text(state, rules),
         "Endpoint": endpoint_text(state),
         "Small counts": few,
         "Versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
@@ -59,12 +55,16 @@ def provenance(
     }
 
 
-def selection_text(state: CohortState, hide_small_counts: bool, rules: Disclosure | None = None) -> str:
+def selection_text(state: CohortState, rules: Disclosure) -> str:
     """The selection with its thresholds; how many it keeps only where that may be shown."""
-    text = state.describe(hide=hide_small_counts)
-    if rules is None or SELECTION not in rules.withheld or not state.filters:
+    text = state.describe(hide=rules.least > 0)
+    if not rules.least or not state.filters:
         return text
-    return f"{text.rpartition(': ')[0]} (how many patients is withheld: {rules.withheld[SELECTION]})"
+    said, _, count = text.rpartition(": ")
+    said = PEOPLE.sub("some", said)  # how many were picked by hand, before the other filters
+    if SELECTION in rules.withheld:
+        return f"{said} (how many patients is withheld: {rules.withheld[SELECTION]})"
+    return f"{said}: {count}"
 
 
 def endpoint_text(state: CohortState) -> str:

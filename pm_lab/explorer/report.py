@@ -44,13 +44,13 @@ def cohort_report(state: CohortState, hide_small_counts: bool = True, date: Date
     True
     """
     rules = Disclosure.of(state, hide_small_counts)
-    body = cohort_page.blocks(state, hide_small_counts, rules)
+    body = cohort_page.blocks(state, rules)
     return page.document(
         f"Cohort report: {rules.people(state.data.n)} patients",
         f"pm_lab explorer · {state.data.source}",
         body,
         RESEARCH_USE,
-        provenance(state, hide_small_counts, date, rules),
+        provenance(state, rules, date),
     )
 
 
@@ -94,12 +94,12 @@ def patient_report(
     row = patient_row(state, patient)
     patient = str(state.data.patients[row])
     rules = Disclosure.of_patients(state, hide_small_counts)
-    origin = provenance(state, hide_small_counts, date)
+    origin = provenance(state, rules, date)
     origin["Selection"] = f"none: compared with all {rules.people(state.data.n)} patients of the cohort"
     name = f"in row {row + 1}" if "patient" in rules.left_out else patient
     kind = f"Patient report · pm_lab explorer · {state.data.source}"
     body = patient_page.blocks(state, row, rules, show_similar, risk)
-    return page.document(f"Patient {name}", kind, body, RESEARCH_USE, origin)
+    return page.document(f"Patient {name}", kind, body, RESEARCH_USE, origin, one_sheet=True)
 
 
 def static_summary(state: CohortState) -> str:
@@ -119,7 +119,7 @@ def static_summary(state: CohortState) -> str:
     """
     rules = Disclosure.of(state, hide_small_counts=True)
     numbers = [f"{name}: {value}" for name, value in cohort_page.numbers(state, rules).items()]
-    lines = [*cohort_page.selected(state, True, rules), *numbers]
+    lines = [*cohort_page.selected(state, rules), *numbers]
     curve = view_figures.survival_chart(state, rules)
     chart = page.inline_svg(curve, "pm-lab-static-survival") if curve is not None else ""
     return (

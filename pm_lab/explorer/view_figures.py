@@ -81,13 +81,11 @@ def survival_of(
     ``split`` as in :func:`summaries.survival`: None for selected and rest, "groups" for A and B.
     """
     outcomes = outcomes_of(state)
+    if outcomes is None:
+        return [], []
     masks = _masks(state, rules, split)
-    masks = (
-        {}
-        if outcomes is None
-        else {name: mask for name, mask in masks.items() if (mask & outcomes.known).any()}
-    )
-    curves = curves_of(outcomes, masks)
+    masks = {name: mask for name, mask in masks.items() if (mask & outcomes.known).any()}
+    curves = curves_of(outcomes, masks) if masks else []
     return curves, [numbers_at_risk(outcomes, masks[curve.name], curve.time) for curve in curves]
 
 
@@ -125,9 +123,10 @@ def pathway_chart(state: CohortState, rules: Disclosure) -> Figure | None:
     return figures.differences_figure(shown, "pathway", "difference of activity, A − B")
 
 
-def groups_hidden(rules: Disclosure) -> str:
+def groups_hidden(state: CohortState, rules: Disclosure) -> str:
     """Why groups may not be compared in this export; empty where they may."""
-    return "; ".join(f"group {name}: {reason}" for name, reason in rules.withheld.items() if name in "AB")
+    compared = tuple(state.groups) or (SELECTION,)  # without groups, the selection is compared with the rest
+    return "; ".join(f"{name}: {why}" for name, why in rules.withheld.items() if name in compared)
 
 
 def _cohort(state: CohortState, rules: Disclosure) -> dict[str, Figure | None]:
@@ -144,7 +143,7 @@ def _unused(name: str, made: dict) -> str:
 
 
 def _compare(state: CohortState, rules: Disclosure) -> dict[str, Figure | None]:
-    if groups_hidden(rules):
+    if groups_hidden(state, rules):
         return {}
     return {
         "survival": survival_chart(state, rules, "groups", width=5),
@@ -231,7 +230,7 @@ def _by(state: CohortState, rules: Disclosure) -> str | None:
     column = state.data.columns.get(state.settings["colour_by"])
     if column is not None and column.kind == "category" and rules.exports(column):
         return column.name
-    return "groups" if state.groups and not groups_hidden(rules) else None
+    return "groups" if state.groups and not groups_hidden(state, rules) else None
 
 
 def _thirds(state: CohortState, gene: str, rules: Disclosure) -> Figure | None:
