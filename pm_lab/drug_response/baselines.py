@@ -8,7 +8,8 @@ The protocol of the baselines and of the network, which a model of one's own can
     drugs without any value are not there; ``uns["response_only"]`` has the lines without expression that the
     split allows. ``validation`` marks, in booleans of the shape of ``screen.obsm["response"]``, the pairs
     that the split sets apart, by line, tissue, compound or pair, for tuning and early stopping. Once tuned, a
-    model may learn from them too. None: the model sets pairs apart itself where it has to.
+    model may learn from them too. None: the model sets pairs apart itself where it has to. (The baselines
+    tune on more lines than these, at random: in LTO as well, where the marked ones alone are whole tissues.)
 
 ``predict_matrix(adata, drugs=None) -> DataFrame, lines × drugs``
     Predicted ln IC50 (µM), float, no NaN, rows as ``adata.obs_names``. ``adata`` needs ``X`` alone, with the
@@ -176,7 +177,9 @@ def set_apart(response: pd.DataFrame, validation, seed: int) -> np.ndarray:
 def tuning_parts(response: pd.DataFrame, validation, seed: int) -> list[np.ndarray]:
     """Parts to tune with, each held out in turn: one of a tenth of the data says little of a penalty.
 
-    The first is that of :func:`set_apart`. Where it is of whole lines, up to four of as many others follow.
+    The first is that of :func:`set_apart`. Where it is of whole lines, up to four of as many other lines
+    follow, at random. In LTO they are therefore of tissues that are learnt from too, and only the first is of
+    tissues left out: more parts tell more of a penalty than parts of whole tissues, of which there are few.
     """
     held = set_apart(response, validation, seed)
     known = response.notna().to_numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import threading
 import time
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pm_lab import keys
+from pm_lab import checks, keys
 from pm_lab.drug_response.baselines import MeanEffects
 from pm_lab.drug_response.contract import check_screen, first, screen_of
 from pm_lab.drug_response.metrics import METRICS, PREDICTIONS, score_responses
 from pm_lab.drug_response.screen import drug_table
-from pm_lab.drug_response.splits import Fold
+from pm_lab.drug_response.splits import Fold, check_folds
 from pm_lab.drug_response.splits import folds as cut
 from pm_lab.errors import DataError
 
@@ -47,10 +48,11 @@ class Benchmark:
     metrics : DataFrame, one row a model and fold: ``model``, ``fold``, the metrics of
         :func:`score_responses`, ``seconds`` (fit and predict), ``peak_gb``.
     predictions : DataFrame, one row a model and test pair: ``model``, ``fold``, ``line``, ``drug``,
-        ``observed``, ``predicted`` (ln IC50, µM).
+        ``observed``, ``predicted`` (ln IC50, µM, or area under the curve).
     split : "LPO", "LCO", "LTO" or "LDO".
     seed : of the folds.
     test_share : values tested / values learnt from, mean over the folds.
+    measure : what the responses are: "ln_ic50" (µM) or "auc".
     """
 
     metrics: pd.DataFrame
@@ -58,6 +60,7 @@ class Benchmark:
     split: str
     seed: int
     test_share: float
+    measure: str = "ln_ic50"
 
     def summary(self) -> pd.DataFrame:
         """Means over the folds by model, best first, and the spread of the main metric.
@@ -98,7 +101,7 @@ def benchmark(
     split : "LPO", "LCO", "LTO" or "LDO", cut by :func:`folds`.
     n_splits : number of folds.
     seed : of the folds, and of models given by name.
-    folds : folds that were made or loaded before; ``split`` and ``n_splits`` then do not count.
+    folds : folds that were made or loaded before, or by hand; ``split`` and ``n_splits`` then do not count.
     n_jobs : processes that share models and folds. With several, all is done sooner, but a model is slower
         than alone, and ``seconds`` say so.
 
@@ -113,8 +116,9 @@ def benchmark(
     Raises
     ------
     DataError
-        Unknown or repeated names, an object without ``fit`` and ``predict_matrix``, predictions that do not
-        fit the test part or are not finite, and whatever :func:`folds` refuses.
+        Unknown or repeated names, an object without ``fit`` and ``predict_matrix`` as the protocol has them,
+        predictions that do not fit the test part or are not finite, whatever :func:`folds` refuses, and
+        ``folds`` in which a line (LCO), tissue (LTO), compound (LDO) or pair is both learnt from and tested.
 
     Source
     ------
@@ -132,11 +136,9 @@ def benchmark(
     from tqdm.auto import tqdm
 
     screen = screen_of(screen)
-    named = _models(models, seed)
+    named = _models(models, checks.whole_number(seed, "seed", least=0))
     check_screen(screen)
-    folds = cut(screen, split, n_splits, seed) if folds is None else list(folds)
-    if not folds:
-        raise DataError("folds is empty: there is nothing to test on.")
+    folds = cut(screen, split, n_splits, seed) if folds is None else check_folds(folds, screen)
     jobs = [(name, model, fold) for fold in folds for name, model in named.items()]
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
     found = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_run)(screen, *job) for job in jobs)
@@ -149,6 +151,7 @@ def benchmark(
         folds[0].split,
         seed,
         float(np.mean([fold.test.sum() / (fold.train | fold.validation).sum() for fold in folds])),
+        screen.uns.get(keys.RESPONSE_MEASURE, "ln_ic50"),
     )
 
 
@@ -157,12 +160,12 @@ def _models(models, seed: int) -> dict[str, object]:
     if isinstance(models, Mapping):
         named = list(models.items())
     else:
-        given = [models] if isinstance(models, str) or hasattr(models, "fit") else list(models)
+        alone = isinstance(models, str) or hasattr(models, "fit") or not isinstance(models, Iterable)
         named = [
             (model, make_model(model, seed))
             if isinstance(model, str)
             else (getattr(model, "name", type(model).__name__), model)
-            for model in given
+            for model in ([models] if alone else models)
         ]
     if not named:
         raise DataError(f"models is empty: name some of {', '.join(NAMES)}.")
@@ -174,17 +177,26 @@ def _models(models, seed: int) -> dict[str, object]:
             "{'narrow': model, 'wide': other}."
         )
     for name, model in named:
-        lacking = [
-            method for method in ("fit", "predict_matrix") if not callable(getattr(model, method, None))
-        ]
-        if lacking or isinstance(model, type):
-            what = (
-                "is a class: make an object of it" if isinstance(model, type) else f"has no {first(lacking)}"
-            )
+        problem = _unlike_the_protocol(model)
+        if problem:
             raise DataError(
-                f"the model {name!r} {what}. pm_lab.drug_response.baselines says what a model must have."
+                f"the model {name!r} {problem}. pm_lab.drug_response.baselines says what a model must have."
             )
     return dict(named)
+
+
+def _unlike_the_protocol(model) -> str:
+    """What keeps an object from being a model; nothing where it is one."""
+    if isinstance(model, type):
+        return "is a class: make an object of it"
+    for method, arguments in (("fit", ("screen", "validation")), ("predict_matrix", ("adata", "drugs"))):
+        if not callable(getattr(model, method, None)):
+            return f"has no {method}"
+        try:
+            inspect.signature(getattr(model, method)).bind(*arguments)
+        except TypeError:
+            return f"cannot be called as {method}({', '.join(arguments)})"
+    return ""
 
 
 def make_model(name: str, seed: int = 0):
@@ -231,6 +243,10 @@ def _run(screen: AnnData, name: str, model, fold: Fold) -> tuple[pd.DataFrame, p
     try:
         with _Watch() as watch:
             fitted = copy.deepcopy(model).fit(training, validation)
+            if not hasattr(fitted, "predict_matrix"):
+                raise DataError(
+                    f"fit returned a {type(fitted).__name__}; it must return the model: return self."
+                )
             predicted = fitted.predict_matrix(test, drug_table(test))
         scores = score_responses(observed, _checked(predicted, observed), expected)
     except Exception as error:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LOWER_IS_BETTER = ("rmse", "seconds", "peak_gb")
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+UNITS = {"ln_ic50": "ln µM", "auc": "area under the curve"}  # of an error
 LABELS = {
-    "rmse": "RMSE (ln µM)",
     "pearson": "Pearson, all pairs",
     "r2": "R², all pairs",
     "per_drug_pearson": "Pearson within drugs",
@@ -59,8 +59,8 @@ def compare_models(
     Raises
     ------
     DataError
-        An unknown model or metric, results of several splits, of equal seeds or without a model, or fewer
-        than two folds.
+        An unknown model or metric, results of several splits or measures, of equal seeds or without a model,
+        or fewer than two folds.
 
     Source
     ------
@@ -109,6 +109,11 @@ def _results(results) -> list[Benchmark]:
     splits, seeds = {result.split for result in found}, [result.seed for result in found]
     if len(splits) > 1:
         raise DataError(f"results of several splits, {', '.join(sorted(splits))}: compare within one.")
+    measures = sorted({result.measure for result in found})
+    if len(measures) > 1:
+        raise DataError(
+            f"results of several measures, {', '.join(measures)}: their errors cannot be compared."
+        )
     if len(set(seeds)) < len(seeds):
         raise DataError(f"results of the seeds {first(seeds)}: equal folds must not count twice.")
     return found
@@ -171,7 +176,7 @@ def plot_benchmark(
     for ax, (metric, values) in zip(panels, tables.items(), strict=True):
         for place, model in enumerate(order):
             _draw_model(ax, place, values[model], ORANGE if model == highlight else BLUE, metric)
-        ax.set_xlabel(LABELS[metric])
+        ax.set_xlabel(LABELS.get(metric, f"RMSE ({UNITS[results[0].measure]})"))
         ax.spines[["top", "right"]].set_visible(False)
         ax.margins(y=0.08)
         if metric == "seconds":

@@ -81,7 +81,8 @@ def check_screen(screen, min_lines: int = FEWEST_LINES, allow_constant: bool = F
         Lines, genes or drugs occur twice; NaN or negative expression; counts, TPM without a logarithm,
         another base or two logarithms; no or non-numeric responses; IC50 without a logarithm, areas given as
         ln IC50; constant drugs or drugs on fewer than ``min_lines`` lines; a drug without a row in the drug
-        table; modalities whose names, gaps or ranges do not fit.
+        table; a line under two names; lines without expression that are in the screen too or do not fit it;
+        modalities whose names, gaps or ranges do not fit.
 
     Examples
     --------
@@ -90,6 +91,8 @@ def check_screen(screen, min_lines: int = FEWEST_LINES, allow_constant: bool = F
     >>> pm.drug_response.check_screen(screen).shape
     (300, 60)
     """
+    from pm_lab.drug_response.repeats import refuse_repeats
+
     screen = screen_of(screen)
     _refuse_repeated_lines(screen)
     checks.unique_names(screen)
@@ -99,6 +102,7 @@ def check_screen(screen, min_lines: int = FEWEST_LINES, allow_constant: bool = F
     response = _numeric_response(screen)
     _check_units(response, screen.uns.get(keys.RESPONSE_MEASURE, "ln_ic50"))
     _check_drugs(response, screen, min_lines, allow_constant)
+    refuse_repeats(screen, response)
     for name in MODALITIES:
         if name in screen.obsm:
             _check_modality(screen, name)

@@ -18,10 +18,13 @@ NOISE = 0.05  # of a viability
 SLOPE_SD = 0.7  # of ln slope, around a slope of 1
 IC50_SD = 5.0  # of ln IC50, around the highest dose
 LARGEST_RMSE = 0.2
+SMALLEST_SLOPE = 0.4  # one curve in a hundred of those with a sigmoid's shape is less steep
+LARGEST_SE = 0.5  # of ln IC50: 95 % of such an IC50 lies between a third and three times of it
+SAME = 1e-9  # wells that differ by less are one value: there is nothing to explain
 NO_RESPONSE = 0.8  # fitted viability at the highest dose
 LARGEST_RISE = 0.3  # of the mean viability, from any dose to a higher one
 USUAL = (-0.5, 2.0)  # viabilities
-LARGEST_DOSE = 1e4  # µM
+LARGEST_DOSE = 1e4  # µM; and 10 µM in nM, the commonest highest dose
 CHUNK = 1000  # curves that a worker fits at once
 
 
@@ -42,17 +45,24 @@ def fit_curves(responses: pd.DataFrame, n_jobs: int = 1) -> pd.DataFrame:
     -------
     DataFrame, one row a line and drug:
 
-    - ``ln_ic50`` (µM) and its standard error ``ln_ic50_se``; ``slope`` (Hill coefficient)
+    - ``ln_ic50`` (µM) and its standard error ``ln_ic50_se`` (NaN where the fit did not converge); ``slope``
+      (Hill coefficient)
     - ``auc`` : area under the curve between lowest and highest dose, on the log scale (1 = no effect)
-    - ``rmse`` and ``r2`` of the wells; ``n_doses``, ``n_wells``, ``min_dose``, ``max_dose`` (µM)
+    - ``rmse`` and ``r2`` of the wells (NaN where all are one value); ``n_doses``, ``n_wells``, ``min_dose``,
+      ``max_dose`` (µM)
     - flags: ``extrapolated`` (IC50 outside the doses), ``no_response`` (viability over .8 at the highest
-      dose), ``non_monotone`` (it rises by over .3 somewhere), ``poor_fit`` (RMSE over .2), ``too_few_doses``
-      (fewer than 4: not fitted, NaN)
+      dose), ``non_monotone`` (it rises by over .3 somewhere), ``poor_fit`` (RMSE over .2), ``shallow`` (slope
+      under .4: the drug kills a part of the cells, whatever the dose, and an IC50 means little),
+      ``uncertain`` (standard error of ln IC50 over .5 although it lies within the doses, or none),
+      ``too_few_doses`` (fewer than 4: not fitted, NaN)
+
+    Pairs whose wells all lack a viability are not in it; a warning names them.
 
     Raises
     ------
     DataError
-        Columns missing; missing, zero or negative doses; viabilities in percent or that are no numbers.
+        No table; columns missing; wells without line or drug; missing, zero or negative doses; viabilities
+        in percent or that are no numbers.
 
     Source
     ------
@@ -108,12 +118,20 @@ def _sigmoid(ln_dose, ln_ic50, slope) -> np.ndarray:
 
 def _checked(responses: pd.DataFrame) -> pd.DataFrame:
     """The wells, sorted by pair (``pair`` numbers them in order of appearance) and dose."""
+    if not isinstance(responses, pd.DataFrame):
+        raise DataError(f"wells are a {type(responses).__name__}: give a DataFrame with one row a well.")
     absent = [name for name in ("line", "drug", "dose", "viability") if name not in responses]
     if absent:
         raise DataError(
             f"wells have no column {', '.join(map(repr, absent))}; they have {first(responses.columns, 12)}."
         )
     wells = responses[["line", "drug", "dose", "viability"]].copy()
+    nameless = wells[["line", "drug"]].isna().any(axis=1)
+    if nameless.any():
+        raise DataError(
+            f"{int(nameless.sum()):,} of {len(wells):,} wells name no line or no drug (row "
+            f"{first(np.flatnonzero(nameless) + 1)}). Fill them in, or delete them."
+        )
     for column in ("dose", "viability"):
         numbers = pd.to_numeric(wells[column], errors="coerce")
         wrong = numbers.isna() & wells[column].notna()
@@ -130,12 +148,29 @@ def _checked(responses: pd.DataFrame) -> pd.DataFrame:
             "divided: leave them out."
         )
     _check_viability(wells)
-    missing = wells["viability"].isna()
-    wells = wells[~missing]
-    if wells["dose"].max() > LARGEST_DOSE:
+    wells = _with_viability(wells)
+    if wells["dose"].max() >= LARGEST_DOSE:
         _warn(f"doses go up to {wells['dose'].max():,.0f} µM: if they are in nM, divide them by 1,000.")
     wells["pair"] = wells.groupby(["line", "drug"], sort=False).ngroup()
     return wells.sort_values(["pair", "dose"], kind="stable", ignore_index=True)
+
+
+def _with_viability(wells: pd.DataFrame) -> pd.DataFrame:
+    """The wells that have one; what is lost is said."""
+    missing = wells["viability"].isna()
+    if not missing.any():
+        return wells
+    kept = wells[~missing]
+    lost = pd.MultiIndex.from_frame(wells[["line", "drug"]]).drop_duplicates()
+    lost = lost.difference(pd.MultiIndex.from_frame(kept[["line", "drug"]]), sort=False)
+    pairs = [f"{line} and {drug}" for line, drug in lost]
+    gone = (
+        f" {len(pairs):,} pairs of line and drug have none left and no curve: {first(pairs)}."
+        if pairs
+        else ""
+    )
+    _warn(f"{int(missing.sum()):,} of {len(wells):,} wells have no viability and are left out.{gone}")
+    return kept
 
 
 def _check_viability(wells: pd.DataFrame) -> None:
@@ -149,8 +184,6 @@ def _check_viability(wells: pd.DataFrame) -> None:
             "percent or raw signals. Divide each by the untreated wells of its plate: 1 = untreated, 0 = "
             "blank."
         )
-    if n_missing:
-        _warn(f"{n_missing:,} of {len(wells):,} wells have no viability and are left out.")
     n_odd = int(((viability < USUAL[0]) | (viability > USUAL[1])).sum())
     if n_odd:
         _warn(
@@ -205,7 +238,7 @@ def _fit_all(ln_dose: np.ndarray, viability: np.ndarray, bounds: np.ndarray, n_j
 
 
 def _fit_chunk(ln_dose: np.ndarray, viability: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """ln IC50, ln slope and the standard error of ln IC50 of each curve."""
+    """ln IC50, ln slope and the standard error of ln IC50 of each curve; NaN where it did not converge."""
     return np.array([_fit_one(ln_dose[start:end], viability[start:end]) for start, end in bounds])
 
 
@@ -236,9 +269,10 @@ def _fit_one(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     (ln_ic50, ln_slope), covariance, *_ = leastsq(
         residuals, start, Dfun=jacobian, full_output=True, maxfev=200
     )
+    if covariance is None:  # it did not converge
+        return ln_ic50, ln_slope, np.nan
     error = residuals((ln_ic50, ln_slope))[:n]
-    variance = float(error @ error) / (n - 2)
-    return ln_ic50, ln_slope, np.sqrt(covariance[0, 0] * variance) if covariance is not None else np.nan
+    return ln_ic50, ln_slope, np.sqrt(covariance[0, 0] * float(error @ error) / (n - 2))
 
 
 def _area(ln_ic50, slope, low, high) -> np.ndarray:
@@ -264,7 +298,7 @@ def _judged(
     sum_of_squares = np.add.reduceat(error, starts)
     rmse = np.sqrt(sum_of_squares / n_wells)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(spread > 0, 1 - sum_of_squares / spread, np.nan)
+        r2 = np.where(spread > n_wells * SAME**2, 1 - sum_of_squares / spread, np.nan)
     table.insert(6, "rmse", rmse)
     table.insert(7, "r2", r2)
     ic50 = np.exp(ln_ic50)
@@ -272,6 +306,10 @@ def _judged(
     table["no_response"] = _sigmoid(np.log(table["max_dose"].to_numpy()), ln_ic50, slope) > NO_RESPONSE
     table["non_monotone"] = _largest_rise(wells) > LARGEST_RISE
     table["poor_fit"] = rmse > LARGEST_RMSE
+    table["shallow"] = slope < SMALLEST_SLOPE
+    error = table["ln_ic50_se"]
+    fitted = ~table["too_few_doses"]
+    table["uncertain"] = fitted & (error.isna() | (~table["extrapolated"] & (error > LARGEST_SE)))
     table["too_few_doses"] = table.pop("too_few_doses")
     return table
 

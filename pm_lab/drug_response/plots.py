@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 MOST_NAMES = 70  # drugs whose names can be read along an axis
 LABELS = {"ln_ic50": "ln IC50 (µM)", "auc": "area under the curve (1 = no effect)"}
-FLAGS = ("extrapolated", "no_response", "non_monotone", "poor_fit", "too_few_doses")
+FLAGS = ("extrapolated", "no_response", "non_monotone", "poor_fit", "shallow", "uncertain", "too_few_doses")
 
 
 def plot_responses(screen) -> Figure:

@@ -16,6 +16,7 @@ from pm_lab.errors import DataError, PmLabWarning
 if TYPE_CHECKING:
     from anndata import AnnData
 
+CURVES = "curves"  # uns of a screen made from raw viabilities: what fit_curves found
 DRUG_COLUMNS = ("cid", "smiles", "targets", "pathway")
 
 
@@ -25,7 +26,8 @@ def drug_table(screen) -> pd.DataFrame:
     Returns
     -------
     DataFrame by drug with ``cid`` (PubChem), ``smiles``, ``targets`` and ``pathway``, empty text where they
-    are not known, and whatever else ``uns["drugs"]`` says.
+    are not known, and whatever else ``uns["drugs"]`` says. A CID is the text of a whole number, also where
+    gaps in a table made it 123.0.
 
     Examples
     --------
@@ -39,8 +41,22 @@ def drug_table(screen) -> pd.DataFrame:
     for column in DRUG_COLUMNS:
         known = table[column].astype(object) if column in table else pd.Series(np.nan, table.index, object)
         table[column] = known.where(known.notna(), "").astype(str).str.strip()
+    table["cid"] = whole_text(table["cid"])
     table.index.name = "drug"
     return table
+
+
+def whole_text(values: pd.Series) -> pd.Series:
+    """Ids as text; "123.0", which pandas makes of 123 where a column has gaps, is "123" again.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from pm_lab.drug_response.screen import whole_text
+    >>> whole_text(pd.Series([123.0, 4.0])).tolist()
+    ['123', '4']
+    """
+    return values.astype(str).str.replace(r"^(\d+)\.0$", r"\1", regex=True)
 
 
 def modality(screen, name: str) -> pd.DataFrame:
@@ -93,7 +109,7 @@ def measured(screen, name: str) -> np.ndarray:
 
 
 def take_drugs(screen, drugs: Iterable[str]) -> AnnData:
-    """A copy of the screen with some of its drugs, in the order given.
+    """A copy of the screen with some of its drugs, in the order given, fitted curves among what is taken.
 
     Raises
     ------
@@ -118,8 +134,25 @@ def take_drugs(screen, drugs: Iterable[str]) -> AnnData:
     part.uns[keys.DRUGS] = screen.uns[keys.DRUGS].loc[drugs]
     if keys.RESPONSE_ONLY in screen.uns:
         known = screen.uns[keys.RESPONSE_ONLY]
-        part.uns[keys.RESPONSE_ONLY] = {"obs": known["obs"].copy(), "response": known["response"][drugs]}
+        rest = known["response"].reindex(columns=drugs)
+        part.uns[keys.RESPONSE_ONLY] = {"obs": known["obs"].copy(), "response": rest}
+    if CURVES in screen.uns:
+        curves = screen.uns[CURVES]
+        part.uns[CURVES] = curves[plain_name(curves["drug"]).isin(drugs).to_numpy()].reset_index(drop=True)
     return part
+
+
+def plain_name(drugs: pd.Series | pd.Index) -> pd.Series | pd.Index:
+    """Names of drugs as a screen has them: HDF5 keeps no slash in a name.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from pm_lab.drug_response.screen import plain_name
+    >>> plain_name(pd.Series(["VNLG/124"])).tolist()
+    ['VNLG-124']
+    """
+    return drugs.astype(str).str.replace("/", "-")
 
 
 def drop_unusable_drugs(screen, min_lines: int = FEWEST_LINES) -> AnnData:

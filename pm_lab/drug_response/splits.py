@@ -1,21 +1,16 @@
-"""Who is learnt from and who is judged: splits of a screen by pair, line, tissue or drug, kept as files."""
+"""Who is learnt from and who is judged: splits of a screen by pair, line, tissue or drug."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pm_lab import checks, keys
-from pm_lab.drug_response.contract import check_screen, first, screen_of
+from pm_lab.drug_response.contract import MODALITIES, check_screen, first, screen_of
 from pm_lab.drug_response.screen import drug_table, take_drugs
 from pm_lab.errors import DataError
 
@@ -29,8 +24,10 @@ SPLITS = {
     "LDO": "leave drugs out, by compound",
 }
 PARTS = ("train", "validation", "test")
-FORMAT, VERSION = "pm_lab folds", 1
-LETTERS = {".": "", "t": "train", "v": "validation", "s": "test"}
+UNITS = {"LPO": "pairs", "LCO": "lines", "LTO": "tissues", "LDO": "compounds"}  # what is left out whole
+# All of uns that a model may see; fitted curves, say, are responses once more.
+KEPT_UNS = (keys.DRUGS, keys.FEATURES, keys.RESPONSE_MEASURE, keys.RESPONSE_ONLY, keys.RECORD)
+NO_ID = ("", "-", "--", "?", "na", "n/a", "nan", "none", "null", "several", "unknown", "<na>")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +61,10 @@ class Fold:
         without expression, a part with training keeps what the split allows: in LTO none of a tissue that is
         validated or tested, nor of an unknown one, in LDO none of their drugs; a part without training, none.
 
+        Beside ``X``, ``obs`` and ``var`` there are the modalities, the drug table and the measure; whatever
+        else the screen has (``uns["curves"]``, layers, further matrices) stays behind, since responses may be
+        in it. Columns of ``obs`` and of the drug table must not be made from responses.
+
         Examples
         --------
         >>> import pm_lab as pm
@@ -72,6 +73,8 @@ class Fold:
         >>> fold.take(screen).n_obs, fold.take(screen, "test").n_obs
         (216, 60)
         """
+        import anndata
+
         screen = screen_of(screen)
         names = part.split("+")
         if not set(names) <= set(PARTS):
@@ -84,7 +87,12 @@ class Fold:
                 f"{response.shape[0]:,} × {response.shape[1]:,}: it was made for another screen."
             )
         lines, drugs = mask.any(axis=1), mask.any(axis=0)
-        found = screen[lines].copy()
+        some = screen[lines]
+        found = anndata.AnnData(some.X.copy(), obs=some.obs.copy(), var=some.var.copy())
+        for name in MODALITIES:
+            if name in screen.obsm:
+                found.obsm[name] = some.obsm[name].copy()
+        found.uns = {name: screen.uns[name] for name in KEPT_UNS if name in screen.uns}
         found.obsm[keys.RESPONSE] = response.where(mask)[lines]
         found = take_drugs(found, response.columns[drugs])
         self._limit_response_only(found, screen, "train" in names)
@@ -97,7 +105,8 @@ class Fold:
         rest = found.uns[keys.RESPONSE_ONLY]
         allowed = np.full(len(rest["response"]), training)
         if self.split == "LTO":
-            tissue = rest["obs"][keys.TISSUE].astype(str)
+            nowhere = pd.Series(keys.UNKNOWN, rest["obs"].index)
+            tissue = rest["obs"].get(keys.TISSUE, nowhere).astype(str)
             allowed &= tissue.isin(set(found.obs[keys.TISSUE].astype(str)) - {keys.UNKNOWN}).to_numpy()
         if not allowed.any():
             del found.uns[keys.RESPONSE_ONLY]
@@ -125,7 +134,8 @@ def folds(
     Raises
     ------
     DataError
-        An unknown split, more folds than groups, or a screen that :func:`check_screen` refuses.
+        An unknown split, more folds than groups, numbers that are none, or a screen that
+        :func:`check_screen` refuses.
 
     Source
     ------
@@ -140,11 +150,14 @@ def folds(
     """
     from sklearn.model_selection import KFold
 
+    n_splits = checks.whole_number(n_splits, "n_splits")
+    seed = checks.whole_number(seed, "seed", least=0)
+    checks.shares(validation=validation)
     screen = screen_of(screen)
     known = check_screen(screen).notna().to_numpy()
     groups = _groups(screen, split, known)
     n_groups = int(groups.max()) + 1
-    _check_numbers(split, n_groups, n_splits, validation)
+    _check_numbers(split, n_groups, n_splits)
     found = []
     cut = KFold(n_splits, shuffle=True, random_state=seed).split(np.arange(n_groups))
     for number, (rest, test) in enumerate(cut):
@@ -163,7 +176,7 @@ def _groups(screen: AnnData, split: str, known: np.ndarray) -> np.ndarray:
     if split == "LCO":
         of_line, of_drug = np.arange(n_lines), np.zeros(n_drugs, int)
     elif split == "LTO":
-        of_line, of_drug = pd.factorize(_tissue(screen))[0], np.zeros(n_drugs, int)
+        of_line, of_drug = pd.factorize(tissue_of(screen))[0], np.zeros(n_drugs, int)
     elif split == "LDO":
         of_line, of_drug = np.zeros(n_lines, int), compounds(screen)
     elif split == "LPO":
@@ -179,7 +192,8 @@ def _groups(screen: AnnData, split: str, known: np.ndarray) -> np.ndarray:
     return of_line[:, None] + of_drug
 
 
-def _tissue(screen: AnnData) -> np.ndarray:
+def tissue_of(screen: AnnData) -> np.ndarray:
+    """The tissue of each line, as text; refused where one is unknown."""
     tissue = checks.obs_column(screen, keys.TISSUE).astype(str).to_numpy()
     n_unknown = int((tissue == keys.UNKNOWN).sum())
     if n_unknown:
@@ -192,7 +206,10 @@ def _tissue(screen: AnnData) -> np.ndarray:
 
 
 def compounds(screen) -> np.ndarray:
-    """The number of the compound of each drug: drugs of equal CID or equal SMILES are one compound.
+    """The number of the compound of each drug: drugs of equal CID or equal structure are one compound.
+
+    Words such as "none" or "-" are no CID. With RDKit, one structure written as two SMILES is found to be
+    one; without it only equal texts are. Where that matters, keep the folds on file.
 
     Examples
     --------
@@ -207,10 +224,9 @@ def compounds(screen) -> np.ndarray:
     table = drug_table(screen)
     n = len(table)
     rows, columns = [], []
-    for column in ("cid", "smiles"):
-        values = table[column].to_numpy()
-        first_row = pd.Series(np.arange(n)).groupby(values).transform("first").to_numpy()
-        named = values != ""
+    for values in (table["cid"], _canonical(table["smiles"])):
+        named = ~values.str.lower().isin(NO_ID).to_numpy()
+        first_row = pd.Series(np.arange(n)).groupby(values.to_numpy()).transform("first").to_numpy()
         rows.append(np.flatnonzero(named))
         columns.append(first_row[named])
     rows, columns = np.concatenate(rows), np.concatenate(columns)
@@ -220,17 +236,28 @@ def compounds(screen) -> np.ndarray:
     return pd.factorize(labels)[0]
 
 
-def _check_numbers(split: str, n_groups: int, n_splits: int, validation: float) -> None:
-    what = {"LPO": "pairs", "LCO": "lines", "LTO": "tissues", "LDO": "compounds"}[split]
-    largest_test = -(-n_groups // max(n_splits, 1))
+def _canonical(smiles: pd.Series) -> pd.Series:
+    """Each SMILES as RDKit writes it; as it is where RDKit cannot read it or is not installed."""
+    try:
+        from rdkit import Chem, rdBase
+    except ImportError:
+        return smiles
+    with rdBase.BlockLogs():
+        molecules = [Chem.MolFromSmiles(text) if text else None for text in smiles]
+    texts = [
+        text if molecule is None else Chem.MolToSmiles(molecule)
+        for text, molecule in zip(smiles, molecules, strict=True)
+    ]
+    return pd.Series(texts, smiles.index, dtype=object)
+
+
+def _check_numbers(split: str, n_groups: int, n_splits: int) -> None:
+    what = UNITS[split]
+    largest_test = -(-n_groups // n_splits)
     if n_splits < 2 or n_splits > n_groups or n_groups - largest_test < 2:
         raise DataError(
             f"n_splits={n_splits} with {n_groups:,} {what}: at least two folds, and in each at least two "
             f"{what} to learn from, one of them for validation."
-        )
-    if not 0 < validation < 1:
-        raise DataError(
-            f"validation={validation!r}: the share of the groups to validate with, between 0 and 1."
         )
 
 
@@ -262,179 +289,79 @@ def fold_overview(found: Sequence[Fold]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def save_folds(found: Sequence[Fold], screen, path: str | Path) -> Path:
-    """Write folds to a JSON file that others can read, and that fits this screen only.
+def check_folds(found: Iterable[Fold], screen) -> list[Fold]:
+    """Return folds as a list if they are of this screen and leak nothing; made by hand, they may.
 
-    The file names the lines, tissues or drugs of each test and validation part; for LPO it has one text a
-    line with a letter a drug (``t`` train, ``v`` validation, ``s`` test, ``.`` not measured).
-
-    Returns
-    -------
-    Path of the file.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile, pm_lab as pm
-    >>> screen = pm.datasets.simulate_cohort(n_cells=600).screen
-    >>> found = pm.drug_response.folds(screen, "LCO")
-    >>> path = pm.drug_response.save_folds(found, screen, pathlib.Path(tempfile.mkdtemp(), "lco.json"))
-    >>> len(pm.drug_response.load_folds(path, screen))
-    5
-    """
-    screen = screen_of(screen)
-    split = found[0].split
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "split": split,
-        "screen": _fingerprint(screen),
-        "lines": list(screen.obs_names),
-        "drugs": list(screen.obsm[keys.RESPONSE].columns),
-        "folds": [{"fold": fold.number, **_described(fold, screen)} for fold in found],
-    }
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
-
-
-def load_folds(path: str | Path, screen) -> list[Fold]:
-    """Read folds that :func:`save_folds` wrote, and make sure that they are of this screen and leak nothing.
+    A fold may leave measured pairs out of all its parts, as one that learns from fewer lines does.
 
     Raises
     ------
     DataError
-        The file is not one of folds, or of a newer version; the screen has other lines, drugs, tissues,
-        compounds or measured pairs, or another order of them; a group is in two parts of a fold.
+        No fold, or what is none; folds of several splits or of equal numbers; a fold of another screen, with
+        pairs that were not measured, with an empty part, or with a line (LCO), tissue (LTO), compound (LDO)
+        or pair (LPO) in two parts.
 
     Examples
     --------
-    >>> import pathlib, tempfile, pm_lab as pm
+    >>> import pm_lab as pm
+    >>> from pm_lab.drug_response.splits import check_folds
     >>> screen = pm.datasets.simulate_cohort(n_cells=600).screen
-    >>> file = pathlib.Path(tempfile.mkdtemp(), "lco.json")
-    >>> path = pm.drug_response.save_folds(pm.drug_response.folds(screen), screen, file)
-    >>> try:
-    ...     pm.drug_response.load_folds(path, screen[:200].copy())
-    ... except pm.errors.DataError as error:
-    ...     print(str(error).partition(": ")[2][:52])
-    its lines are others: 100 of the file's are absent (
+    >>> len(check_folds(pm.drug_response.folds(screen), screen))
+    5
     """
     screen = screen_of(screen)
-    content = _read(Path(path))
-    _refuse_other_screen(path, content, screen)
-    known = check_screen(screen).notna().to_numpy()
-    groups = np.where(known, _groups(screen, content["split"], known), -1)
-    try:
-        found = [_fold(content["split"], entry, screen, known) for entry in content["folds"]]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
+    found = list(found) if isinstance(found, Iterable) else [found]
+    if not found:
+        raise DataError("folds is empty: there is nothing to test on.")
+    strange = sorted({type(fold).__name__ for fold in found if not isinstance(fold, Fold)})
+    if strange:
+        raise DataError(f"folds hold {first(strange)}: a list of Fold is needed, as folds() returns it.")
+    splits, numbers = {fold.split for fold in found}, [fold.number for fold in found]
+    if len(splits) > 1 or len(set(numbers)) < len(numbers):
+        raise DataError(
+            f"folds are of the splits {first(sorted(map(str, splits)))} and have the numbers "
+            f"{first(numbers, 12)}: one split and a number of its own for each is needed."
+        )
+    known = screen.obsm[keys.RESPONSE].notna().to_numpy()
+    groups = np.where(known, _groups(screen, found[0].split, known), -1)
     for fold in found:
-        _refuse_leak(path, fold, groups)
+        _check_shape(fold, known)
+        _refuse_leak(fold, screen, groups)
     return found
 
 
-def _described(fold: Fold, screen: AnnData) -> dict:
-    """The test and validation part of a fold in words."""
-    if fold.split == "LPO":
-        letters = np.full(fold.test.shape, ".", dtype="<U1")
-        for letter, part in list(LETTERS.items())[1:]:
-            letters[getattr(fold, part)] = letter
-        return {"pairs": ["".join(row) for row in letters]}
-    return {part: _names(fold.split, getattr(fold, part), screen) for part in PARTS[1:]}
+def _check_shape(fold: Fold, known: np.ndarray) -> None:
+    for part in PARTS:
+        mask = getattr(fold, part)
+        if not isinstance(mask, np.ndarray) or mask.shape != known.shape or mask.dtype != bool:
+            raise DataError(
+                f"{part} of fold {fold.number} is {getattr(mask, 'dtype', type(mask).__name__)} of shape "
+                f"{np.shape(mask)}; booleans of the lines × drugs of the screen, {known.shape}, are needed: "
+                "it was made for another screen."
+            )
+        n_unknown = int((mask & ~known).sum())
+        if n_unknown:
+            raise DataError(
+                f"{part} of fold {fold.number} has {n_unknown:,} pairs that were not measured: it was made "
+                "for another screen. Made by hand, take part & screen.obsm['response'].notna().to_numpy()."
+            )
+        if not mask.any():
+            raise DataError(f"{part} of fold {fold.number} is empty. Make the folds again with folds().")
 
 
-def _names(split: str, mask: np.ndarray, screen: AnnData) -> list[str]:
-    if split == "LDO":
-        return list(screen.obsm[keys.RESPONSE].columns[mask.any(axis=0)])
-    lines = mask.any(axis=1)
-    return list(screen.obs_names[lines]) if split == "LCO" else sorted(set(_tissue(screen)[lines]))
-
-
-def _fold(split: str, entry: dict, screen: AnnData, known: np.ndarray) -> Fold:
-    if split == "LPO":
-        letters = np.array([list(row) for row in entry["pairs"]])
-        if letters.shape != known.shape or not np.isin(letters, list(LETTERS)).all():
-            raise ValueError("the letters of the pairs do not fit the screen")
-        if ((letters == ".") == known).any():
-            raise ValueError("pairs are in a part that were not measured, or in none")
-        return Fold(split, int(entry["fold"]), *(letters == letter for letter in "tvs"))
-    parts = []
-    for part in PARTS[1:]:
-        names = np.array(entry[part], dtype=object)
-        if split == "LDO":
-            member = screen.obsm[keys.RESPONSE].columns.isin(names)[None, :]
-        else:
-            member = np.isin(screen.obs_names if split == "LCO" else _tissue(screen), names)[:, None]
-        parts.append(known & member)
-    validation, test = parts
-    return Fold(split, int(entry["fold"]), known & ~validation & ~test, validation, test)
-
-
-def _refuse_leak(path: str | Path, fold: Fold, groups: np.ndarray) -> None:
-    in_parts = [set(groups[getattr(fold, part)]) for part in PARTS]
-    shared = (in_parts[0] & in_parts[1]) | (in_parts[0] & in_parts[2]) | (in_parts[1] & in_parts[2])
-    if shared or not all(in_parts):
-        what = f"has {len(shared):,} groups in two parts" if shared else "has an empty part"
-        raise DataError(f"{path}: fold {fold.number} {what}. It was changed by hand; make the folds again.")
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read as folds: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"{path} holds no folds of pm_lab.")
-    if content.get("version") != VERSION:
+def _refuse_leak(fold: Fold, screen: AnnData, groups: np.ndarray) -> None:
+    train, validation, test = (set(groups[getattr(fold, part)]) for part in PARTS)
+    shared = sorted((train & validation) | (train & test) | (validation & test))
+    if shared:
+        names = [_name_of(fold.split, screen, np.argwhere(groups == group)[0]) for group in shared[:6]]
         raise DataError(
-            f"{path} has the format version {content.get('version')!r}, this pm_lab reads {VERSION}. Make "
-            "the folds again with pm.drug_response.folds."
+            f"fold {fold.number} of {fold.split} has {len(shared):,} {UNITS[fold.split]} in two parts "
+            f"({first(names)}): what is learnt from would be tested. Make the folds again with folds()."
         )
-    absent = {"split", "screen", "lines", "drugs", "folds"} - set(content)
-    if absent:
-        raise DataError(f"{path} is damaged: it has no {first(sorted(absent))}.")
-    if content["split"] not in SPLITS:
-        raise DataError(f"{path} is of an unknown split, {content['split']!r}.")
-    return content
 
 
-def _refuse_other_screen(path: str | Path, content: dict, screen: AnnData) -> None:
-    if content["screen"] == _fingerprint(screen):
-        return
-    for what, names in (("lines", screen.obs_names), ("drugs", screen.obsm[keys.RESPONSE].columns)):
-        ours, theirs = list(names), content[what]
-        if set(ours) != set(theirs):
-            absent = [name for name in theirs if name not in set(ours)]
-            n_new = len(set(ours) - set(theirs))
-            raise DataError(
-                f"{path} was made for another screen: its {what} are others: {len(absent):,} of the file's "
-                f"are absent ({first(absent)}), {n_new:,} are new."
-            )
-        if ours != theirs:
-            raise DataError(
-                f"{path} was made for another screen: its {what} are the same in another order. Sort the "
-                "screen as the file does."
-            )
-    raise DataError(
-        f"{path} was made for another screen: lines and drugs are the same, but not which pairs are "
-        "measured, or the tissues, CIDs or SMILES."
-    )
-
-
-def _fingerprint(screen: AnnData) -> str:
-    """SHA-256 of everything that a split depends on: names, tissues, compounds, which pairs are measured."""
-    response = screen.obsm[keys.RESPONSE]
-    has_tissue = keys.TISSUE in screen.obs
-    parts = [
-        list(screen.obs_names),
-        list(response.columns),
-        list(screen.obs[keys.TISSUE].astype(str)) if has_tissue else [],
-        compounds(screen).tolist(),
-    ]
-    digest = hashlib.sha256(json.dumps(parts).encode())
-    digest.update(np.packbits(response.notna().to_numpy()).tobytes())
-    return digest.hexdigest()
+def _name_of(split: str, screen: AnnData, pair: np.ndarray) -> str:
+    line, drug = screen.obs_names[pair[0]], screen.obsm[keys.RESPONSE].columns[pair[1]]
+    if split == "LTO":
+        return str(screen.obs[keys.TISSUE].iloc[pair[0]])
+    return {"LCO": line, "LDO": drug, "LPO": f"{line} and {drug}"}[split]

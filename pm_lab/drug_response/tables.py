@@ -14,15 +14,19 @@ from pm_lab import keys
 from pm_lab.datasets.open import read_table
 from pm_lab.drug_response.contract import MEASURES, MODALITIES, check_screen, first
 from pm_lab.drug_response.curves import fit_curves
+from pm_lab.drug_response.screen import CURVES, plain_name, whole_text
 from pm_lab.errors import DataError, PmLabWarning
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 RAW = ("dose", "viability")
+DOUBTS = ("too_few_doses", "poor_fit", "non_monotone", "shallow", "uncertain")
+IDS = ("drug_id", "cid")
 OF_A_DRUG = ("drug_id", "cid", "smiles", "targets", "pathway")
-# Column of a release → our name. The first two and a measure must be there; older releases lack some others.
+# Column of a release → our name. Drug and measures must be there; older releases lack some others.
 GDSC_COLUMNS = {
+    "DATASET": "dataset",
     "DRUG_ID": "drug_id",
     "DRUG_NAME": "drug",
     "LN_IC50": "ln_ic50",
@@ -55,12 +59,12 @@ def read_gdsc_release(path: str | Path, line_id: str = "CELL_LINE_NAME") -> pd.D
     DataFrame, one row a line and drug, as :func:`make_screen` takes it: ``line``, ``drug`` (name, with the
     drug id in brackets where a name has several), ``drug_id``, ``ln_ic50`` (µM), ``auc`` (0–1), ``rmse``,
     ``tissue`` (TCGA code, "unknown" where it is not classified), ``targets``, ``pathway``, ``min_dose``,
-    ``max_dose`` (µM); those that the file has.
+    ``max_dose`` (µM), ``dataset`` (GDSC1 or GDSC2); those that the file has.
 
     Raises
     ------
     DataError
-        Columns are missing, or lines have no id of this kind.
+        Columns are missing, lines have no id of this kind, or drugs no id or name.
 
     Examples
     --------
@@ -80,12 +84,7 @@ def read_gdsc_release(path: str | Path, line_id: str = "CELL_LINE_NAME") -> pd.D
             f"{path} has no column {', '.join(absent)}: it is not a table of fitted responses of GDSC. It "
             f"has {first(table.columns, 12)}."
         )
-    nameless = table[line_id].isna()
-    if nameless.any():
-        raise DataError(
-            f"{int(nameless.sum()):,} of {len(table):,} rows of {path} have no {line_id}. Name the lines by "
-            "another one of " + ", ".join(GDSC_LINE_IDS) + "."
-        )
+    _refuse_nameless(path, table, line_id)
     known = {name: ours for name, ours in GDSC_COLUMNS.items() if name in table}
     found = table[[line_id, *known]].rename(columns={line_id: "line", **known})
     ids_of_name = found.groupby("drug")["drug_id"].transform("nunique")
@@ -95,6 +94,19 @@ def read_gdsc_release(path: str | Path, line_id: str = "CELL_LINE_NAME") -> pd.D
         unclassified = found[keys.TISSUE].isna() | found[keys.TISSUE].isin(["UNCLASSIFIED", ""])
         found[keys.TISSUE] = found[keys.TISSUE].mask(unclassified, keys.UNKNOWN)
     return found
+
+
+def _refuse_nameless(path: str | Path, table: pd.DataFrame, line_id: str) -> None:
+    """Rows without a line or drug cannot be used, and would be lost on the way."""
+    mend = {line_id: f"Name the lines by another one of {', '.join(GDSC_LINE_IDS)}."}
+    for column in (line_id, "DRUG_ID", "DRUG_NAME"):
+        nameless = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        if nameless.any():
+            rows = [f"row {number + 1}" for number in np.flatnonzero(nameless)[:6]]
+            raise DataError(
+                f"{int(nameless.sum()):,} of {len(table):,} rows of {path} have no {column} ({first(rows)}). "
+                + mend.get(column, "Fill it in from the list of drugs of the release, or delete these rows.")
+            )
 
 
 def make_screen(
@@ -116,8 +128,8 @@ def make_screen(
         ``pathway`` too.
     expression : lines × genes, log2(TPM + 1), named as the lines of ``responses``.
     tissue : line → tissue; by default the column of ``responses``, else "unknown".
-    drugs : by drug, with ``cid``, ``smiles``, ``targets``, ``pathway`` as far as known; by default the
-        columns of ``responses``.
+    drugs : a table whose index names the drugs, with ``cid``, ``smiles``, ``targets``, ``pathway`` as far as
+        known; by default the columns of ``responses``.
     modalities : "copy_number", "mutation" or "methylation" → lines × features; lines may be missing.
     measure : "ln_ic50" or "auc"; by default the first of the two that the table has.
     replicates : "mean" or "median" of several values for one line and drug. By default they are refused
@@ -127,14 +139,15 @@ def make_screen(
     -------
     AnnData as :func:`check_screen` describes it, lines in the order of ``expression``. Lines with responses
     but no expression go into ``uns["response_only"]``, lines with expression but no response are left out;
-    both are counted in ``uns["pm_lab"]["make_screen"]`` and in a warning. With raw viabilities the fitted
-    curves are in ``uns["curves"]``.
+    both are counted in ``uns["pm_lab"]["make_screen"]`` and in a warning. Drugs without any value are left
+    out and named in both. With raw viabilities the fitted curves are in ``uns["curves"]``.
 
     Raises
     ------
     DataError
-        Columns or values are missing, one line and drug has several values, no line is in both tables, or
-        whatever :func:`check_screen` refuses.
+        Columns or values are missing, one line and drug has several values, no line is in both tables,
+        ``tissue`` names none of the lines or ``drugs`` none of the drugs, two drugs are told apart by a slash
+        alone, or whatever :func:`check_screen` refuses.
 
     Examples
     --------
@@ -148,6 +161,7 @@ def make_screen(
     """
     import anndata
 
+    _check_names(responses)
     measure, curves, tidy = _one_measure(responses, measure)
     matrix = _pivot(tidy, measure, replicates)
     expression = _lines_of(expression, "expression")
@@ -157,25 +171,32 @@ def make_screen(
             f"no line is in both tables: responses name {first(matrix.index)}, expression names "
             f"{first(expression.index)}. Rename one of them."
         )
+    tissue = _tissue_of(tissue, matrix.index, responses)
     screen = anndata.AnnData(
         expression.loc[both].to_numpy(np.float32),
         var=pd.DataFrame(index=pd.Index(expression.columns.astype(str), dtype=object)),
-        obs=_tissues(both, tissue, responses),
+        obs=_obs(both, tissue),
     )
     screen.obsm[keys.RESPONSE] = matrix.loc[both]
     screen.uns[keys.DRUGS] = _drugs(matrix.columns, drugs, responses)
     screen.uns[keys.RESPONSE_MEASURE] = measure
     if curves is not None:
-        screen.uns["curves"] = curves
-    _keep_the_rest(screen, matrix, expression, tissue, responses)
+        screen.uns[CURVES] = curves
+    _keep_the_rest(screen, matrix, expression, tissue)
+    _say_what_has_no_value(screen, tidy, matrix)
     for name, table in (modalities or {}).items():
         _add_modality(screen, name, table)
     check_screen(screen)
     return screen
 
 
-def _one_measure(responses: pd.DataFrame, measure: str | None):
-    """The measure to use, the curves fitted for it, and a tidy table that has it."""
+def _check_names(responses: pd.DataFrame) -> None:
+    """Every row must name a line and a drug, and no two drugs may become one."""
+    if not isinstance(responses, pd.DataFrame):
+        raise DataError(
+            f"responses is a {type(responses).__name__}: give a DataFrame with one row a line and drug, "
+            "such as pandas.read_csv(...)."
+        )
     absent = [name for name in ("line", "drug") if name not in responses]
     if absent:
         raise DataError(
@@ -185,6 +206,17 @@ def _one_measure(responses: pd.DataFrame, measure: str | None):
     nameless = responses[["line", "drug"]].isna().any(axis=1)
     if nameless.any():
         raise DataError(f"{int(nameless.sum()):,} rows of responses name no line or no drug.")
+    names = pd.Series(responses["drug"].astype(str).unique())
+    merged = names[plain_name(names).duplicated(keep=False)]
+    if len(merged):
+        raise DataError(
+            f"{len(merged):,} drugs would become one, since a screen keeps a slash in a name as a dash: "
+            f"{first(merged)}. Rename them."
+        )
+
+
+def _one_measure(responses: pd.DataFrame, measure: str | None):
+    """The measure to use, the curves fitted for it, and a tidy table that has it."""
     if measure not in (None, *MEASURES):
         raise DataError(f"measure={measure!r}: it must be one of {MEASURES}.")
     found = [name for name in MEASURES if name in responses]
@@ -202,12 +234,12 @@ def _one_measure(responses: pd.DataFrame, measure: str | None):
 
 def _warn_of_curves(curves: pd.DataFrame) -> None:
     """Doubtful curves stay in the screen; their user should know how many there are."""
-    doubtful = {name: int(curves[name].sum()) for name in ("too_few_doses", "poor_fit", "non_monotone")}
+    doubtful = {name: int(curves[name].sum()) for name in DOUBTS}
     if any(doubtful.values()):
         counts = ", ".join(f"{name} {count:,}" for name, count in doubtful.items())
         warnings.warn(
             f"of {len(curves):,} curves: {counts}. Those of too few doses are NaN, the others are in the "
-            "screen; uns['curves'] has them all.",
+            f"screen; uns['{CURVES}'] has them all.",
             PmLabWarning,
             stacklevel=4,
         )
@@ -224,14 +256,16 @@ def _pivot(tidy: pd.DataFrame, measure: str, replicates: str | None) -> pd.DataF
     pairs = pd.DataFrame(
         {"line": tidy["line"].astype(str), "drug": tidy["drug"].astype(str), "value": values}
     ).dropna()
-    pairs["drug"] = pairs["drug"].str.replace("/", "-")
+    if pairs.empty:
+        raise DataError(f"no row of responses has a value of {measure}: all {len(tidy):,} are missing.")
+    pairs["drug"] = plain_name(pairs["drug"])
     grouped = pairs.groupby(["line", "drug"], sort=False)["value"]
     differ = grouped.nunique() > 1
     if differ.any() and replicates is None:
         shown = [f"{line} and {drug}" for line, drug in differ.index[differ]]
         raise DataError(
-            f"{int(differ.sum()):,} pairs of line and drug have several values ({first(shown)}). Pass "
-            "replicates='median' (or 'mean') if they are repeated measurements; if not, rename the lines."
+            f"{int(differ.sum()):,} pairs of line and drug have several values ({first(shown)}). "
+            + _why_several(tidy)
         )
     if replicates not in (None, "mean", "median"):
         raise DataError(f"replicates={replicates!r}: 'mean' or 'median'.")
@@ -241,6 +275,17 @@ def _pivot(tidy: pd.DataFrame, measure: str, replicates: str | None) -> pd.DataF
     matrix.columns = pd.Index(matrix.columns.to_numpy(object))
     matrix.index = pd.Index(matrix.index.to_numpy(object))
     return matrix
+
+
+def _why_several(tidy: pd.DataFrame) -> str:
+    column = next((name for name in ("dataset", "DATASET") if name in tidy), None)
+    if column is not None and tidy[column].nunique() > 1:
+        sets = sorted(tidy[column].dropna().astype(str).unique())
+        return (
+            f"They are of several data sets ({column}: {first(sets)}), whose assays differ: keep one, "
+            f"responses[responses[{column!r}] == {sets[0]!r}]."
+        )
+    return "Pass replicates='median' (or 'mean') if they are repeated measurements; if not, rename the lines."
 
 
 def _lines_of(table: pd.DataFrame, what: str) -> pd.DataFrame:
@@ -254,22 +299,53 @@ def _lines_of(table: pd.DataFrame, what: str) -> pd.DataFrame:
             f"{len(twice):,} lines have more than one row of {what}: {first(twice)}. Keep one a line, or "
             "rename."
         )
+    odd = table.loc[:, [kind.kind not in "biuf" for kind in table.dtypes]]
+    numbers = odd.apply(pd.to_numeric, errors="coerce")
+    text = odd.columns[(numbers.isna() & odd.notna()).any()]
+    if len(text):
+        raise DataError(
+            f"{len(text):,} columns of {what} hold text ({first(text)}). Columns are features and the index "
+            "names the lines: table.set_index('line'); drop further columns."
+        )
     return table
 
 
-def _tissues(lines: pd.Index, tissue, responses: pd.DataFrame) -> pd.DataFrame:
-    if tissue is None and keys.TISSUE in responses:
-        tissue = _one_each(responses, "line", keys.TISSUE)
-    known = pd.Series({} if tissue is None else dict(tissue), dtype=object)
+def _tissue_of(tissue, lines: pd.Index, responses: pd.DataFrame) -> pd.Series:
+    """The tissue of each line as far as it is known."""
+    if tissue is None:
+        known = _one_each(responses, "line", keys.TISSUE) if keys.TISSUE in responses else {}
+        return pd.Series(known, dtype=object)
+    if not isinstance(tissue, (Mapping, pd.Series)):
+        raise DataError(f"tissue is a {type(tissue).__name__}: give a dict or Series of line → tissue.")
+    known = pd.Series(dict(tissue), dtype=object).dropna()
     known.index = known.index.astype(str)
-    values = known.reindex(lines).astype(object)
+    lacking = lines[~lines.isin(known.index)]
+    if len(lacking) == len(lines):
+        raise DataError(
+            f"tissue names none of the {len(lines):,} lines: it has {first(known.index) or 'no line'}, they "
+            f"are {first(lines)}."
+        )
+    if len(lacking):
+        warnings.warn(
+            f"tissue does not name {len(lacking):,} of {len(lines):,} lines ({first(lacking)}): theirs is "
+            f"{keys.UNKNOWN!r}.",
+            PmLabWarning,
+            stacklevel=3,
+        )
+    return known
+
+
+def _obs(lines: pd.Index, tissue: pd.Series) -> pd.DataFrame:
+    values = tissue.reindex(lines)
     values = values.where(values.notna(), keys.UNKNOWN).astype(str)
     return pd.DataFrame({keys.TISSUE: pd.Categorical(values)}, index=pd.Index(lines, dtype=object))
 
 
 def _one_each(table: pd.DataFrame, by: str, column: str) -> pd.Series:
     """What each line or drug is said to be; refused where it is said to be two things."""
-    known = table[[by, column]].dropna().astype(str).drop_duplicates()
+    known = table[[by, column]].dropna().astype(str)
+    known[column] = whole_text(known[column])
+    known = known.drop_duplicates()
     twice = known[by][known[by].duplicated()].unique()
     if len(twice):
         raise DataError(f"{len(twice):,} of {by} have more than one {column} in responses: {first(twice)}.")
@@ -280,19 +356,57 @@ def _drugs(names: pd.Index, drugs: pd.DataFrame | None, responses: pd.DataFrame)
     if drugs is None:
         columns = [column for column in OF_A_DRUG if column in responses]
         drugs = pd.DataFrame({column: _one_each(responses, "drug", column) for column in columns})
-    drugs = drugs.set_axis(pd.Index(drugs.index.astype(str).str.replace("/", "-"), dtype=object))
-    twice = drugs.index[drugs.index.duplicated()].unique()
-    if len(twice):
-        raise DataError(f"{len(twice):,} drugs have more than one row in drugs: {first(twice)}.")
+        drugs.index = plain_name(drugs.index)
+    else:
+        drugs = _given_drugs(names, drugs)
     table = drugs.reindex(names)
-    for column in table.select_dtypes(object):
-        table[column] = table[column].where(table[column].notna(), "").astype(str)
+    for column, kind in table.dtypes.items():
+        if column in IDS or kind.kind not in "biuf":
+            table[column] = whole_text(table[column].astype(object).where(table[column].notna(), ""))
     table.index.name = "drug"
     return table
 
 
+def _given_drugs(names: pd.Index, drugs: pd.DataFrame) -> pd.DataFrame:
+    """The user's table of drugs, if it is of these drugs."""
+    if not isinstance(drugs, pd.DataFrame):
+        raise DataError(f"drugs is a {type(drugs).__name__}: give a DataFrame whose index names the drugs.")
+    drugs = drugs.set_axis(pd.Index(plain_name(drugs.index), dtype=object))
+    twice = drugs.index[drugs.index.duplicated()].unique()
+    if len(twice):
+        raise DataError(f"{len(twice):,} drugs have more than one row in drugs: {first(twice)}.")
+    lacking = names[~names.isin(drugs.index)]
+    if len(lacking) == len(names):
+        raise DataError(
+            f"drugs has a row for none of the {len(names):,} drugs: its index is {first(drugs.index)}, they "
+            f"are {first(names)}. If a column names them: drugs.set_index('drug')."
+        )
+    if len(lacking):
+        warnings.warn(
+            f"{len(lacking):,} of {len(names):,} drugs have no row in drugs ({first(lacking)}): nothing is "
+            "known of their CID, structure and targets.",
+            PmLabWarning,
+            stacklevel=4,
+        )
+    return drugs
+
+
+def _say_what_has_no_value(screen: AnnData, tidy: pd.DataFrame, matrix: pd.DataFrame) -> None:
+    """Drugs and lines that the responses name and give no value for are not in the screen."""
+    drugs, lines = pd.Index(plain_name(tidy["drug"]).unique()), pd.Index(tidy["line"].astype(str).unique())
+    lost = {"drugs": drugs[~drugs.isin(matrix.columns)], "lines": lines[~lines.isin(matrix.index)]}
+    record = screen.uns[keys.RECORD]["make_screen"]
+    record |= {f"{what}_without_value": list(names) for what, names in lost.items()}
+    if any(map(len, lost.values())):
+        told = " and ".join(
+            f"{len(names):,} {what} ({first(names)})" for what, names in lost.items() if len(names)
+        )
+        why = ": no curve of theirs has doses enough to be fitted." if CURVES in screen.uns else "."
+        warnings.warn(f"{told} have no value and are left out{why}", PmLabWarning, stacklevel=3)
+
+
 def _keep_the_rest(
-    screen: AnnData, matrix: pd.DataFrame, expression: pd.DataFrame, tissue, responses
+    screen: AnnData, matrix: pd.DataFrame, expression: pd.DataFrame, tissue: pd.Series
 ) -> None:
     """Lines that are in one of the two tables: kept beside the screen, or left out, and said."""
     only = matrix.index[~matrix.index.isin(screen.obs_names)]
@@ -301,8 +415,7 @@ def _keep_the_rest(
         "make_screen": {"n_response_only": len(only), "n_without_response": len(unused)}
     }
     if len(only):
-        obs = _tissues(only, tissue, responses)
-        screen.uns[keys.RESPONSE_ONLY] = {"obs": obs, "response": matrix.loc[only]}
+        screen.uns[keys.RESPONSE_ONLY] = {"obs": _obs(only, tissue), "response": matrix.loc[only]}
     if len(only) or len(unused):
         warnings.warn(
             f"{screen.n_obs:,} lines are in both tables. {len(only):,} lines have responses and no "

@@ -219,6 +219,37 @@ def test_a_model_sees_nothing_of_the_test_part(small, split):
         assert list(seen["drugs"].columns[:2]) == ["cid", "smiles"]
 
 
+class Thief(Spy):
+    """Looks every response up in whatever has a column of lines, one of drugs and one of ln IC50."""
+
+    def predict_matrix(self, adata, drugs=None):
+        given_ = [*self.seen[-1]["screen"].uns.values(), *adata.uns.values()]
+        tables = [table for table in given_ if "ln_ic50" in getattr(table, "columns", [])]
+        found = super().predict_matrix(adata, drugs)
+        for table in tables:
+            found.update(table.pivot(index="line", columns="drug", values="ln_ic50"))
+        return found
+
+
+def raw_viabilities():
+    """A screen made from wells, whose fitted curves are kept in it."""
+    rng, doses = np.random.default_rng(0), 10 / 4.0 ** np.arange(5)
+    pairs = pd.MultiIndex.from_product([[f"L{i}" for i in range(20)], ["A", "B"]], names=["line", "drug"])
+    truth = pd.Series(rng.normal(0, 1, 40), pairs).repeat(5).rename("truth").reset_index()
+    truth["dose"] = np.tile(doses, 40)
+    wells = truth.assign(viability=1 / (1 + truth["dose"] / np.exp(truth["truth"])))
+    expression = pd.DataFrame(rng.uniform(0, 9, (20, 5)), [f"L{i}" for i in range(20)], list("VWXYZ"))
+    return dr.make_screen(wells, expression)
+
+
+@pytest.mark.parametrize("split", ["LPO", "LCO"])
+def test_fitted_curves_of_the_test_part_are_not_handed_out(split):
+    screen = raw_viabilities()
+    assert len(screen.uns["curves"]) == 40
+    table = dr.benchmark({"thief": Thief(), "zeros": Spy()}, screen, split, n_splits=2).summary()
+    assert table.loc["thief", "rmse"] == table.loc["zeros", "rmse"] > 0.5
+
+
 def test_changed_test_responses_change_no_prediction(small):
     models = [*MEANS, "kernel_ridge", "pca_ridge", small_forest()]
     fold = dr.folds(small, n_splits=2)[0]
@@ -271,6 +302,16 @@ def test_models_by_name_as_objects_and_in_a_dict(small):
     assert not hasattr(fitted, "effects_")
 
 
+class Wrong(Spy):
+    def __init__(self, change, **methods):
+        super().__init__()
+        self.change = change
+        vars(self).update(methods)
+
+    def predict_matrix(self, adata, drugs=None):
+        return self.change(super().predict_matrix(adata, drugs))
+
+
 @pytest.mark.parametrize(
     ("models", "match"),
     [
@@ -278,21 +319,19 @@ def test_models_by_name_as_objects_and_in_a_dict(small):
         ([], "models is empty"),
         (["drug_mean", dr.DrugMean()], "drug_mean: several models of one name"),
         ([dr.DrugMean], "'drug_mean' is a class: make an object"),
-        ({"mine": object()}, "'mine' has no fit, predict_matrix"),
+        ({"mine": object()}, "'mine' has no fit"),
+        (None, "'NoneType' has no fit"),
+        (5, "'int' has no fit"),
+        ({"mine": Wrong(None, fit=lambda screen: None)}, r"cannot be called as fit\(screen, validation\)"),
+        (
+            {"mine": Wrong(None, predict_matrix=lambda adata: None)},
+            r"called as predict_matrix\(adata, drugs\)",
+        ),
     ],
 )
 def test_models_that_cannot_be(small, models, match):
     with pytest.raises(DataError, match=match):
         dr.benchmark(models, small)
-
-
-class Wrong(Spy):
-    def __init__(self, change):
-        super().__init__()
-        self.change = change
-
-    def predict_matrix(self, adata, drugs=None):
-        return self.change(super().predict_matrix(adata, drugs))
 
 
 @pytest.mark.parametrize(
@@ -308,6 +347,74 @@ def test_predictions_that_do_not_fit_name_model_and_fold(small, change, match):
     with pytest.raises(DataError, match=match) as error:
         dr.benchmark({"mine": Wrong(change)}, small, n_splits=2)
     assert error.value.__notes__ == ["This was the model 'mine' in fold 0 of LCO."]
+
+
+def test_a_fit_that_returns_nothing_is_said(small):
+    forgetful = Wrong(None, fit=lambda screen, validation=None: None)
+    with pytest.raises(
+        DataError, match="fit returned a NoneType; it must return the model: return self"
+    ) as error:
+        dr.benchmark({"mine": forgetful}, small, n_splits=2)
+    assert error.value.__notes__ == ["This was the model 'mine' in fold 0 of LCO."]
+
+
+@pytest.mark.parametrize("options", [{"n_splits": 5.0}, {"seed": None}, {"seed": -1}, {"n_splits": "5"}])
+def test_numbers_that_are_none(small, options):
+    with pytest.raises(DataError, match=f"{next(iter(options))}=.*: a whole number"):
+        dr.benchmark(["drug_mean"], small, **options)
+
+
+def by_hand(fold, **parts):
+    return dr.Fold(
+        fold.split, fold.number, *(parts.get(p, getattr(fold, p)) for p in ("train", "validation", "test"))
+    )
+
+
+def leaks(fold, known):
+    """Folds made by hand that must not pass, and why."""
+    first_line = fold.test & (np.arange(len(known)) == np.flatnonzero(fold.test.any(axis=1))[0])[:, None]
+    one_pair = first_line & (np.arange(known.shape[1]) == np.flatnonzero(first_line.any(axis=0))[0])
+    return {
+        "training is the test": (by_hand(fold, train=fold.test), r"40 lines in two parts \(LINE00"),
+        "one pair": (by_hand(fold, train=fold.train | one_pair), "has 1 lines in two parts"),
+        "another pair of the line": (
+            by_hand(fold, train=fold.train | (first_line & ~one_pair), test=one_pair),
+            "has 1 lines in two parts",
+        ),
+        "validation": (by_hand(fold, validation=fold.validation | first_line), "1 lines in two parts"),
+        "not measured": (by_hand(fold, test=fold.test | ~known), "pairs that were not measured"),
+        "numbers": (by_hand(fold, test=fold.test.astype(float)), "test of fold 0 is float64"),
+        "table": (by_hand(fold, test=pd.DataFrame(fold.test)), "test of fold 0 is DataFrame"),
+        "no test": (by_hand(fold, test=np.zeros_like(fold.test)), "test of fold 0 is empty"),
+    }
+
+
+def test_folds_made_by_hand_must_not_leak(small):
+    known = small.obsm["response"].notna().to_numpy()
+    fold = dr.folds(small, n_splits=2)[0]
+    for folds, match in leaks(fold, known).values():
+        with pytest.raises(DataError, match=match):
+            dr.benchmark(["drug_mean"], small, folds=[folds])
+    for folds, match in (([fold, fold], "numbers 0, 0"), (["LCO"], "folds hold str"), (5, "folds hold int")):
+        with pytest.raises(DataError, match=match):
+            dr.benchmark(["drug_mean"], small, folds=folds)
+    less = by_hand(fold, train=fold.train & (np.arange(80) < 60)[:, None])
+    assert len(dr.benchmark(["drug_mean"], small, folds=[less]).metrics) == 1
+
+
+@pytest.mark.parametrize(("split", "what"), [("LTO", "tissues"), ("LDO", "compounds"), ("LPO", "pairs")])
+def test_folds_made_by_hand_must_not_leak_by_tissue_compound_or_pair(small, split, what):
+    screen = small.copy()
+    screen.uns["drugs"]["cid"] = [str(i // 2) for i in range(20)]
+    fold = dr.folds(screen, split, n_splits=2)[0]
+    moved = np.zeros_like(fold.test)
+    line, twin = np.argwhere(fold.test[:, ::2] & fold.test[:, 1::2])[
+        0
+    ]  # tested with both drugs of a compound
+    moved[line, 2 * twin] = True
+    shared = by_hand(fold, train=fold.train | moved, test=fold.test & ~moved)
+    with pytest.raises(DataError, match=f"fold 0 of {split} has 1 {what} in two parts"):
+        dr.benchmark(["drug_mean"], screen, folds=[shared])
 
 
 def test_screens_and_folds_that_do_not_fit(small, built_in):
@@ -410,6 +517,20 @@ def test_figure_of_a_benchmark(result):
     assert len(dr.plot_benchmark(result, ["rmse"]).axes) == 1
     with pytest.raises(DataError, match="metrics is empty"):
         dr.plot_benchmark(result, [])
+
+
+def test_errors_of_areas_are_not_called_ln_micromolar(small):
+    areas = small.copy()
+    areas.obsm["response"] = 1 / (1 + np.exp(-small.obsm["response"]))
+    areas.uns["response_measure"] = "auc"
+    labels = {}
+    for screen in (small, areas):
+        result = dr.benchmark(["drug_mean"], screen, n_splits=2)
+        labels[result.measure] = dr.plot_benchmark(result, ["rmse"]).axes[0].get_xlabel()
+    assert labels == {"ln_ic50": "RMSE (ln µM)", "auc": "RMSE (area under the curve)"}
+    other = made_up({"drug_mean": [0.1, 0.2]}, seed=1)
+    with pytest.raises(DataError, match="several measures, auc, ln_ic50"):
+        dr.plot_benchmark([result, other])
 
 
 # Reference numbers

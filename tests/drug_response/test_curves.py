@@ -11,7 +11,7 @@ from pm_lab.errors import DataError, PmLabWarning
 
 dr = pm.drug_response
 DOSES = 10 / 2.0 ** np.arange(9)  # GDSC1's: nine doses over 256-fold
-FLAGS = ["extrapolated", "no_response", "non_monotone", "poor_fit", "too_few_doses"]
+FLAGS = ["extrapolated", "no_response", "non_monotone", "poor_fit", "shallow", "uncertain", "too_few_doses"]
 
 
 def wells(viability, doses=DOSES, line="L", drug="D"):
@@ -119,6 +119,25 @@ def test_a_curve_that_rises_again():
     assert curve["non_monotone"] and curve["poor_fit"]
 
 
+def test_a_drug_that_kills_half_of_the_cells_is_flagged(noisy):
+    """It fits one that stops at .5 no sigmoid to 0: the IC50 is where the doses end, not where it acts."""
+    partial = fitted(0.5 + 0.5 / (1 + (DOSES / 0.1) ** 2))
+    assert partial["shallow"] and partial["uncertain"] and not partial["poor_fit"]
+    flat = fitted(np.full(9, 0.5))
+    assert flat["shallow"] and flat["uncertain"] and not flat["extrapolated"]
+    assert noisy[0]["shallow"].mean() < 0.02 and noisy[0]["uncertain"].mean() < 0.01
+
+
+def test_wells_of_one_value_have_nothing_to_explain():
+    assert np.isnan(fitted(np.full(9, 1.9))["r2"]) and np.isnan(fitted(np.full(9, 0.3))["r2"])
+
+
+def test_a_fit_that_does_not_converge_has_no_standard_error():
+    with pytest.warns(PmLabWarning, match="1 of 9 viabilities are below -0.5 or above 2"):
+        curve = fitted([0.4, 0.4, 0.2, 0.4, 10.0, 0.7, 0.2, 0.6, 0.7])
+    assert np.isnan(curve["ln_ic50_se"]) and curve["uncertain"]
+
+
 def test_repeated_wells_of_a_dose():
     rng = np.random.default_rng(0)
     doses = np.repeat(DOSES, 3)
@@ -131,7 +150,7 @@ def test_too_few_doses_are_not_fitted():
     table = pd.concat([wells(sigmoid(0, 1)), wells([0.9, 0.5, 0.1], [0.1, 1, 10], line="few")])
     curves = dr.fit_curves(table).set_index("line")
     assert curves.loc["few", ["ln_ic50", "auc", "slope"]].isna().all() and curves.loc["few", "too_few_doses"]
-    assert not curves.loc["few", FLAGS[:4]].any() and curves.loc["L", "ln_ic50"] == pytest.approx(0, abs=0.05)
+    assert not curves.loc["few", FLAGS[:6]].any() and curves.loc["L", "ln_ic50"] == pytest.approx(0, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +161,10 @@ def test_too_few_doses_are_not_fitted():
         ({"viability": 100 * sigmoid(0, 1)}, "percent or raw signals"),
         ({"viability": ["high", *sigmoid(0, 1)[1:]]}, "1 values of viability are no numbers: high"),
         ({"viability": np.nan}, "no well has a viability"),
+        ({"line": [None, *"LLLLLLLL"]}, r"1 of 9 wells name no line or no drug \(row 1\)"),
+        ({"drug": np.nan}, "9 of 9 wells name no line or no drug"),
     ],
-    ids=["dose 0", "log dose", "percent", "text", "NaN"],
+    ids=["dose 0", "log dose", "percent", "text", "NaN", "line", "drug"],
 )
 def test_wells_that_cannot_be_fitted(change, match):
     with pytest.raises(DataError, match=match):
@@ -153,6 +174,15 @@ def test_wells_that_cannot_be_fitted(change, match):
 def test_wells_without_a_column():
     with pytest.raises(DataError, match="no column 'dose'; they have line, drug, viability"):
         dr.fit_curves(wells(sigmoid(0, 1)).drop(columns="dose"))
+    with pytest.raises(DataError, match="wells are a NoneType: give a DataFrame"):
+        dr.fit_curves(None)
+
+
+def test_pairs_of_which_no_well_is_left_are_named():
+    table = pd.concat([wells(sigmoid(0, 1)), wells(np.nan, line="A549"), wells(np.nan, drug="X")])
+    match = r"18 of 27 wells .* 2 pairs .* no curve: A549 and D, L and X"
+    with pytest.warns(PmLabWarning, match=match):
+        assert len(dr.fit_curves(table)) == 1
 
 
 @pytest.mark.parametrize(
@@ -161,8 +191,9 @@ def test_wells_without_a_column():
         (wells([np.nan, *sigmoid(0, 1)[1:]]), "1 of 9 wells have no viability"),
         (wells([3.0, *sigmoid(0, 1)[1:]]), "1 of 9 viabilities are below -0.5 or above 2"),
         (wells(sigmoid(0, 1), DOSES * 1e4), "if they are in nM"),
+        (wells(sigmoid(0, 1), DOSES * 1e3), "go up to 10,000 µM: if they are in nM"),
     ],
-    ids=["missing", "odd", "nM"],
+    ids=["missing", "odd", "nM", "10 µM in nM"],
 )
 def test_wells_to_be_looked_at(table, match):
     with pytest.warns(PmLabWarning, match=match):

@@ -45,7 +45,7 @@ def test_a_screen_survives_h5ad(screen, tmp_path):
     with_modalities(screen)
     screen.uns["response_only"] = {
         "obs": pd.DataFrame({"tissue": pd.Categorical(["skin"])}, index=["Z1"]),
-        "response": screen.obsm["response"].iloc[:1].set_axis(["Z1"]),
+        "response": screen.obsm["response"].iloc[:1].set_axis(["Z1"]) + 0.25,
     }
     screen.write_h5ad(tmp_path / "screen.h5ad")
     again = pm.datasets.read_anndata(tmp_path / "screen.h5ad")
@@ -135,6 +135,104 @@ def test_drug_tables(screen):
 def test_a_tissue_that_is_missing(screen):
     screen.obs["tissue"] = screen.obs["tissue"].where(screen.obs_names != "LINE0003")
     refused(screen, "tissue.*missing for 1 of 300 rows .LINE0003")
+
+
+# One line under two names
+
+
+def under_two_names(screen, lines, change=None):
+    """The screen with some of its lines once more under other names, changed."""
+    again = screen[lines].copy()
+    again.obs_names = [f"{name}b" for name in lines]
+    again.obsm["response"].index = again.obs_names
+    if change is not None:
+        change(again)
+    return anndata.concat([screen, again], uns_merge="first")
+
+
+def other_responses(again):
+    again.obsm["response"] += 0.5
+
+
+def other_expression(again):
+    again.X = again.X[:, ::-1] + 0.01
+
+
+def a_few_responses_more(again):
+    other_expression(again)
+    again.obsm["response"].iloc[:, ::20] = 0.123
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (None, "expression"),
+        (other_responses, "expression"),
+        (other_expression, "responses"),
+        (a_few_responses_more, "responses"),
+    ],
+)
+def test_a_line_under_two_names_is_refused(screen, change, what):
+    twice = under_two_names(screen, ["LINE0007", "LINE0009"], change)
+    refused(twice, rf"2 lines have the {what} of another \(LINE0007 = LINE0007b, LINE0009 = LINE0009b\)")
+    if what == "expression":
+        dr.check_screen(twice[~twice.to_df().round(4).duplicated().to_numpy()].copy())
+
+
+def test_lines_that_are_resistant_to_everything_are_not_one_line(screen):
+    response = screen.obsm["response"]
+    screen.obsm["response"] = pd.concat([response.iloc[:40] * 0 + response.max(), response.iloc[40:]])
+    dr.check_screen(screen)
+    dr.check_screen(screen[:, :5].copy())  # nor are those of which next to nothing is known
+    screen.obsm["response"] = response.round(0)
+    dr.check_screen(screen)
+
+
+def without_expression(screen, change=lambda table: table, names=None):
+    response = screen.obsm["response"].iloc[:10] + 0.25
+    table = change(response.set_axis(names or [f"Z{i}" for i in range(10)]))
+    obs = pd.DataFrame({"tissue": "lung"}, index=table.index)
+    screen.uns["response_only"] = {"obs": obs, "response": table}
+    return screen
+
+
+def test_lines_without_expression_may_be_tested_with_some_drugs_and_be_one(screen):
+    dr.check_screen(without_expression(screen, lambda t: t.assign(DRUG004=np.nan)))
+    dr.check_screen(
+        without_expression(screen, lambda t: pd.concat([t, t.set_axis([f"Y{i}" for i in range(10)])]))
+    )
+    dr.check_screen(without_expression(screen, lambda t: t * np.nan))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda t: t.set_axis([f"LINE{i:04d}" for i in range(1, 11)]),
+            "10 lines .* are in the screen too .LINE0",
+        ),
+        (lambda t: t - 0.25, r"10 lines have the responses of another \(LINE0001 = Z0, .*or once more among"),
+        (lambda t: np.exp(t), r"goes from .* to .*another unit, or no logarithm.* ln IC50 in µM: np.log"),
+        (lambda t: t.abs().clip(upper=15), "another unit, or no logarithm"),
+        (lambda t: t.mask(t > 2, np.inf), "infinite values"),
+        (lambda t: t.astype(object).mask(t > 2, "high"), "holds what is no number"),
+        (lambda t: t.drop(columns="DRUG003"), r"no column for 1 drugs of the screen \(DRUG003\)"),
+        (lambda t: t.iloc[[0, 0]], "the same lines in one order, each once"),
+    ],
+    ids=["names", "responses", "IC50", "sizes", "infinite", "text", "drug", "twice"],
+)
+def test_lines_without_expression_that_do_not_fit(screen, change, match):
+    refused(without_expression(screen, change), match)
+
+
+def test_lines_without_expression_are_two_tables(screen):
+    without_expression(screen)
+    rest = screen.uns["response_only"]
+    screen.uns["response_only"] = rest | {"obs": rest["obs"].iloc[::-1]}
+    refused(screen, "must name the same lines in one order")
+    for wrong in (rest["response"], {"response": rest["response"]}, None):
+        screen.uns["response_only"] = wrong
+        refused(screen, "must be a dict of two DataFrames by line")
 
 
 # Expression
@@ -250,6 +348,23 @@ def test_what_was_dropped_survives_h5ad(screen, tmp_path):
 def test_unknown_drugs_cannot_be_taken(screen):
     with pytest.raises(DataError, match="1 drugs are not in the screen: Aspirin"):
         dr.take_drugs(screen, ["DRUG001", "Aspirin"])
+
+
+def test_curves_go_with_their_drugs(screen):
+    curves = (
+        screen.obsm["response"].iloc[:2].stack().rename_axis(["line", "drug"]).rename("ln_ic50").reset_index()
+    )
+    screen.uns["curves"] = curves.replace({"drug": {"DRUG002": "DRUG/002"}})
+    screen.uns["drugs"] = screen.uns["drugs"].rename({"DRUG002": "DRUG-002"})
+    screen.obsm["response"] = screen.obsm["response"].rename(columns={"DRUG002": "DRUG-002"})
+    part = dr.take_drugs(screen, ["DRUG001", "DRUG-002"])
+    assert set(part.uns["curves"]["drug"]) == {"DRUG001", "DRUG/002"}
+    assert len(screen.uns["curves"]) == len(curves)
+
+
+def test_a_cid_is_a_whole_number_also_where_the_table_has_gaps(screen):
+    screen.uns["drugs"]["cid"] = [np.nan, 123.0, *range(58)]
+    assert dr.drug_table(screen)["cid"].iloc[:4].tolist() == ["", "123", "0", "1"]
 
 
 def test_checks_change_nothing(screen, built_in):

@@ -1,5 +1,6 @@
 """Nothing of a test group is in training or validation, and a split on file is for its screen only."""
 
+import hashlib
 import json
 
 import anndata
@@ -105,6 +106,18 @@ def test_compounds_by_cid_or_by_structure():
     assert dr.compounds(screen).tolist() == [0, 1, 0, 1, 2, 3]
 
 
+def test_words_are_no_cid_and_gaps_make_no_other_one():
+    screen = small_screen(8, ["none", "None", "nan", "-", "7", 7.0, "several", "several"], ["a"] * 8)
+    assert dr.compounds(screen).tolist() == [0, 1, 2, 3, 4, 4, 5, 6]
+
+
+def test_one_structure_written_in_two_ways_is_one_compound():
+    pytest.importorskip("rdkit")
+    screen = small_screen(8, [""] * 5, ["a"] * 8)
+    screen.uns["drugs"]["smiles"] = ["CCO", "OCC", "no structure", "C(C)O", "nothing"]
+    assert dr.compounds(screen).tolist() == [0, 0, 1, 0, 2]
+
+
 def test_overview_of_folds(built_in):
     table = dr.fold_overview(dr.folds(built_in, "LDO"))
     tests = table[table["part"] == "test"]
@@ -120,6 +133,10 @@ def test_overview_of_folds(built_in):
         ({"n_splits": 1}, "n_splits=1 with 300 lines"),
         ({"split": "LTO", "n_splits": 9}, "n_splits=9 with 8 tissues"),
         ({"validation": 0}, "validation=0"),
+        ({"validation": "some"}, "validation='some'"),
+        ({"n_splits": 5.0}, "n_splits=5.0: a whole number"),
+        ({"seed": None}, "seed=None: a whole number"),
+        ({"split": ["LCO"]}, "split=.'LCO'.: 'LPO'"),
     ],
 )
 def test_folds_that_cannot_be(built_in, options, match):
@@ -141,7 +158,7 @@ def with_lines_without_expression(screen):
     names = ["Z1", "Z2", "Z3"]
     screen.uns["response_only"] = {
         "obs": pd.DataFrame({"tissue": pd.Categorical(["lung", "skin", "unknown"])}, index=names),
-        "response": screen.obsm["response"].iloc[:3].set_axis(names),
+        "response": screen.obsm["response"].iloc[:3].set_axis(names) + 0.25,
     }
     return screen
 
@@ -169,6 +186,29 @@ def test_a_part_holds_its_own_values_and_no_others(screen, split):
             assert rest is None or set(rest["obs"]["tissue"]) <= seen - {"unknown"}
         else:
             assert list(rest["response"].columns) == list(expected.columns) and len(rest["obs"]) == 3
+
+
+def test_nothing_but_what_is_known_to_be_no_response_goes_into_a_part(screen):
+    """Fitted curves are the responses once more, and so may be anything that someone put into a screen."""
+    response = screen.obsm["response"]
+    screen.uns["curves"] = response.stack().rename("ln_ic50").reset_index()
+    screen.uns["mine"], screen.obsm["mine"] = response, response.fillna(0.0).to_numpy()
+    screen.layers["mine"] = np.repeat(response.mean(axis=1).to_numpy()[:, None], screen.n_vars, axis=1)
+    screen.obsp["mine"] = np.eye(screen.n_obs)
+    screen.obsm["mutation"] = np.zeros((screen.n_obs, 1))
+    screen.uns |= {"features": {"mutation": ["KRAS"]}, "response_measure": "ln_ic50"}
+    part = dr.folds(screen)[0].take(screen)
+    assert set(part.uns) == {"drugs", "features", "response_measure"}
+    assert set(part.obsm) == {"response", "mutation"} and not part.layers.keys() and not part.obsp.keys()
+    assert set(part.obs["tissue"].cat.categories) == set(part.obs["tissue"])
+    assert "curves" in screen.uns and "mine" in screen.obsm
+
+
+def test_lines_without_expression_and_without_a_tissue_are_of_an_unknown_one(screen):
+    with_lines_without_expression(screen)
+    del screen.uns["response_only"]["obs"]["tissue"]
+    assert "response_only" not in dr.folds(screen, "LTO")[0].take(screen).uns
+    assert len(dr.folds(screen, "LCO")[0].take(screen).uns["response_only"]["obs"]) == 3
 
 
 def test_a_part_of_no_such_name_and_a_fold_of_another_screen(built_in):
@@ -225,15 +265,27 @@ def test_a_file_of_another_screen_is_refused(built_in, screen, change, match, tm
         dr.load_folds(path, change(screen))
 
 
-def changed(path, change):
+def changed(path, change, signed):
+    """The file, changed; where it is signed anew, its SHA-256 fits what it says now."""
     content = json.loads(path.read_text())
     change(content)
+    if signed:
+        rest = {name: value for name, value in content.items() if name != "sha256"}
+        content["sha256"] = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(content))
     return path
 
 
 def move_a_line(content):
+    content["folds"][0]["validation"].append(content["folds"][0]["test"].pop())
+
+
+def take_a_line_twice(content):
     content["folds"][0]["validation"].append(content["folds"][0]["test"][0])
+
+
+def forget_a_line(content):
+    content["folds"][0]["test"].pop()
 
 
 def forget_a_drug(content):
@@ -246,25 +298,83 @@ def unknown_pair(content):
     content["folds"][0]["pairs"][0] = "." + row[1:]
 
 
-@pytest.mark.parametrize(
-    ("split", "change", "match"),
-    [
-        ("LCO", move_a_line, "fold 0 has 1 groups in two parts"),
-        ("LDO", forget_a_drug, "fold [0-2] has 1 groups in two parts"),
-        ("LPO", unknown_pair, "is damaged: ValueError: pairs are in a part"),
-        ("LCO", lambda content: content.update(version=9), "format version 9"),
-        ("LCO", lambda content: content.update(split="XXX"), "unknown split, 'XXX'"),
-        ("LCO", lambda content: content.update(format="other"), "holds no folds"),
-        ("LCO", lambda content: content.pop("folds"), "damaged: it has no folds"),
-        ("LCO", lambda content: content["folds"][0].pop("test"), "damaged: KeyError: 'test'"),
-    ],
-)
+def repeat_a_fold(content):
+    content["folds"][1] = content["folds"][0] | {"fold": 1}
+
+
+CHANGES = [
+    ("LCO", take_a_line_twice, r"fold 0 of LCO has 1 lines in two parts \(L\d+\)"),
+    ("LCO", forget_a_line, "damaged: ValueError: some measured pairs are tested in no fold"),
+    ("LCO", repeat_a_fold, "pairs are tested in several folds"),
+    ("LCO", lambda content: content["folds"].pop(), "some measured pairs are tested in no fold"),
+    ("LCO", lambda content: content.update(folds=content["folds"][:1] * 3), "have the numbers 0, 0, 0"),
+    ("LCO", lambda content: content.update(folds=[]), "damaged: folds is empty"),
+    ("LCO", lambda content: content["folds"][0]["test"].append("HeLa"), "1 names .* not of the screen .HeLa"),
+    ("LCO", lambda content: content["folds"][0].update(test="L1"), "a part of a fold is 'L1', no list"),
+    ("LCO", lambda content: content["folds"][0].update(test=[]), "test of fold 0 is empty"),
+    ("LCO", lambda content: content["folds"][0].pop("test"), "damaged: KeyError: 'test'"),
+    ("LCO", lambda content: content.update(lines=None, screen=""), "or a list is none"),
+    ("LCO", lambda content: content.update(split=["LCO"]), "damaged: it is of the split .'LCO'."),
+    ("LCO", lambda content: content.update(split="XXX"), "of the split 'XXX'"),
+    ("LDO", forget_a_drug, r"fold \d of LDO has 1 compounds in two parts .D0"),
+    ("LPO", unknown_pair, "is damaged: ValueError: pairs are in a part"),
+]
+
+
+@pytest.mark.parametrize(("split", "change", "match"), CHANGES)
 def test_a_file_that_was_changed_is_refused(split, change, match, tmp_path):
     screen = small_screen(20, ["1", "1", "2", "3", "4", "5", "6"], ["a", "b", "c", "d"] * 5)
-    folds = dr.folds(screen, split, n_splits=3)
-    path = changed(dr.save_folds(folds, screen, tmp_path / "folds.json"), change)
+    path = dr.save_folds(dr.folds(screen, split, n_splits=3), screen, tmp_path / "folds.json")
+    whole = path.read_text()
+    with pytest.raises(DataError, match="was changed after it was saved"):
+        dr.load_folds(changed(path, change, signed=False), screen)
+    path.write_text(whole)
     with pytest.raises(DataError, match=match):
-        dr.load_folds(path, screen)
+        dr.load_folds(changed(path, change, signed=True), screen)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (move_a_line, "was changed after it was saved"),
+        (lambda content: content.update(version=9), "format version 9"),
+        (lambda content: content.update(format="other"), "holds no folds"),
+        (lambda content: content.pop("folds"), "damaged: it has no folds"),
+        (lambda content: content.pop("sha256"), "damaged: it has no sha256"),
+    ],
+)
+def test_a_file_of_another_kind_or_unsigned_is_refused(change, match, tmp_path):
+    screen = small_screen(20, ["1", "2", "3"], ["a"] * 20)
+    path = dr.save_folds(dr.folds(screen, n_splits=3), screen, tmp_path / "folds.json")
+    with pytest.raises(DataError, match=match):
+        dr.load_folds(changed(path, change, signed=False), screen)
+
+
+def test_some_of_the_folds_may_be_kept(built_in, tmp_path):
+    some = dr.folds(built_in)[1:3]
+    again = dr.load_folds(dr.save_folds(some, built_in, tmp_path / "two.json"), built_in)
+    assert [fold.number for fold in again] == [1, 2]
+
+
+def test_folds_that_no_file_can_hold(built_in, tmp_path):
+    found = dr.folds(built_in)
+    other = dr.folds(built_in, seed=1)
+    renumbered = [dr.Fold("LCO", 5 + fold.number, fold.train, fold.validation, fold.test) for fold in other]
+    one = found[0]
+    less = one.train & (np.arange(300) < 200)[:, None]
+    for folds, match in {
+        "none": ([], "folds is empty"),
+        "text": ("LCO", "folds hold str: a list of Fold"),
+        "two splits": ([*found, dr.folds(built_in, "LTO")[0]], "of the splits LCO, LTO"),
+        "of two seeds": ([*found, *renumbered], "pairs are tested in several folds"),
+        "less": ([dr.Fold("LCO", 0, less, one.validation, one.test)], "measured pairs out of all its parts"),
+        "another screen": (dr.folds(built_in[:100].copy()), "made for another screen"),
+    }.values():
+        with pytest.raises(DataError, match=match):
+            dr.save_folds(folds, built_in, tmp_path / "folds.json")
+    with pytest.raises(DataError, match=r"cannot be written: .* a folder that exists"):
+        dr.save_folds(found, built_in, tmp_path / "nowhere" / "folds.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_truncated_file_is_refused(built_in, tmp_path):

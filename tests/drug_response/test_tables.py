@@ -70,7 +70,8 @@ def test_doubtful_curves_are_counted(tmp_path):
     rows["viability"] = 1 / (1 + rows["dose"] / np.exp(rows["ln_ic50"]))
     rows.loc[rows["line"] == "L0", "viability"] = [1.0, 1, 1, 0.1, 0.1, 0.1]
     rows = rows[(rows["line"] != "L1") | (rows["dose"] > 0.1)].drop(columns="ln_ic50")
-    with pytest.warns(PmLabWarning, match="too_few_doses 0, poor_fit 1, non_monotone 1"):
+    counts = "too_few_doses 0, poor_fit 1, non_monotone 1, shallow 1, uncertain 0"
+    with pytest.warns(PmLabWarning, match=counts):
         screen = dr.make_screen(rows, expression())
     screen.write_h5ad(tmp_path / "raw.h5ad")
     again = pm.datasets.read_anndata(tmp_path / "raw.h5ad")
@@ -86,7 +87,12 @@ def test_lines_of_one_table_only_are_kept_or_counted():
         rest["response"].loc["L10", "Olaparib"]
         == tidy().set_index(["line", "drug"]).loc[("L10", "Olaparib")].item()
     )
-    assert screen.uns["pm_lab"]["make_screen"] == {"n_response_only": 2, "n_without_response": 1}
+    assert screen.uns["pm_lab"]["make_screen"] == {
+        "n_response_only": 2,
+        "n_without_response": 1,
+        "drugs_without_value": [],
+        "lines_without_value": [],
+    }
 
 
 def test_modalities():
@@ -113,14 +119,97 @@ def test_repeated_measurements():
     assert dr.make_screen(same, expression()).shape == (12, 5)
 
 
+def test_two_data_sets_in_one_table_are_told_apart():
+    other = tidy().assign(ln_ic50=lambda t: t["ln_ic50"] + 1, dataset="GDSC2")
+    both = pd.concat([tidy().assign(dataset="GDSC1"), other])
+    with pytest.raises(
+        DataError, match=r"several data sets \(dataset: GDSC1, GDSC2\).*\['dataset'\] == 'GDSC1'"
+    ):
+        dr.make_screen(both, expression())
+    assert dr.make_screen(both[both["dataset"] == "GDSC1"], expression()).shape == (12, 5)
+
+
+def test_numbers_kept_as_objects_are_numbers():
+    np.testing.assert_array_equal(
+        dr.make_screen(tidy(), expression().astype(object)).X, dr.make_screen(tidy(), expression()).X
+    )
+
+
 def test_slashes_in_drug_names():
     table = tidy().replace({"drug": {"Olaparib": "VNLG/124"}})
     assert "VNLG-124" in dr.make_screen(table, expression()).uns["drugs"].index
 
 
+def test_drugs_that_a_slash_alone_tells_apart():
+    table = tidy().replace({"drug": {"Olaparib": "x/y", "Gefitinib": "x-y"}})
+    with pytest.raises(DataError, match=r"2 drugs would become one, .* \(?x/y, x-y"):
+        dr.make_screen(table, expression())
+
+
+def test_drugs_and_lines_without_a_value_are_named(tmp_path):
+    table = tidy()
+    table.loc[(table["drug"] == "Gefitinib") | (table["line"] == "L3"), "ln_ic50"] = np.nan
+    with pytest.warns(PmLabWarning, match=r"1 drugs \(Gefitinib\) and 1 lines \(L3\) have no value"):
+        screen = dr.make_screen(table, expression())
+    assert list(screen.obsm["response"]) == ["Olaparib", "Dabrafenib"]
+    screen.write_h5ad(tmp_path / "screen.h5ad")
+    record = pm.datasets.read_anndata(tmp_path / "screen.h5ad").uns["pm_lab"]["make_screen"]
+    assert list(record["drugs_without_value"]) == ["Gefitinib"]
+    with pytest.raises(DataError, match="no row of responses has a value of ln_ic50: all 36"):
+        dr.make_screen(tidy().assign(ln_ic50=np.nan), expression())
+
+
+def test_a_drug_of_too_few_doses_is_named():
+    doses = 10 / 4.0 ** np.arange(6)
+    table = tidy().iloc[: 2 * len(LINES)]
+    rows = table.loc[table.index.repeat(6)].assign(dose=np.tile(doses, len(table)))
+    rows["viability"] = 1 / (1 + rows["dose"] / np.exp(rows["ln_ic50"]))
+    rows = rows[(rows["drug"] == "Olaparib") | (rows["dose"] > 0.5)].drop(columns="ln_ic50")
+    with pytest.warns(PmLabWarning, match=r"1 drugs \(Gefitinib\) have no value .* no curve of theirs"):
+        assert list(dr.make_screen(rows, expression()).obsm["response"]) == ["Olaparib"]
+
+
+def test_a_table_of_drugs():
+    drugs = pd.DataFrame({"drug": DRUGS, "cid": [23725625, np.nan, 44462760], "smiles": ["CCO", None, "CC"]})
+    with pytest.raises(DataError, match=r"none of the 3 drugs: its index is 0, 1, 2, .*set_index\('drug'\)"):
+        dr.make_screen(tidy(), expression(), drugs=drugs)
+    table = dr.drug_table(dr.make_screen(tidy(), expression(), drugs=drugs.set_index("drug")))
+    assert table["cid"].tolist() == ["23725625", "", "44462760"] and table["smiles"].tolist() == [
+        "CCO",
+        "",
+        "CC",
+    ]
+    with pytest.warns(PmLabWarning, match=r"1 of 3 drugs have no row in drugs \(Dabrafenib\)"):
+        dr.make_screen(tidy(), expression(), drugs=drugs.set_index("drug").iloc[:2])
+    with pytest.raises(DataError, match="drugs is a list: give a DataFrame"):
+        dr.make_screen(tidy(), expression(), drugs=DRUGS)
+
+
+def test_cids_of_a_column_with_gaps():
+    table = tidy()
+    table["cid"] = table["drug"].map({"Olaparib": 23725625, "Gefitinib": 123631})
+    screen = dr.make_screen(table, expression())
+    assert screen.uns["drugs"]["cid"].tolist() == ["23725625", "123631", ""]
+
+
+def test_tissues_by_line():
+    with pytest.raises(DataError, match="tissue names none of the 12 lines: it has no line, they are L0"):
+        dr.make_screen(tidy(), expression(), tissue={})
+    with pytest.raises(DataError, match="it has ACH-1, they are L0"):
+        dr.make_screen(tidy(), expression(), tissue=pd.Series({"ACH-1": "lung"}))
+    with pytest.raises(DataError, match="tissue is a str: give a dict"):
+        dr.make_screen(tidy(), expression(), tissue="lung")
+    with pytest.warns(PmLabWarning, match=r"tissue does not name 11 of 12 lines \(L1, .*'unknown'"):
+        screen = dr.make_screen(tidy(), expression(), tissue={"L0": "lung"})
+    assert screen.obs["tissue"].astype(str).tolist() == ["lung"] + ["unknown"] * 11
+
+
 @pytest.mark.parametrize(
     ("responses", "profiles", "match"),
     [
+        (None, expression(), "responses is a NoneType: give a DataFrame"),
+        (tidy(), None, "expression is a NoneType: give a DataFrame"),
+        (tidy(), expression().assign(site="lung"), r"1 columns of expression hold text \(site\).*set_index"),
         (tidy().rename(columns={"line": "cell"}), expression(), "no column 'line'; they have cell, drug"),
         (tidy().drop(columns="ln_ic50"), expression(), "neither ln_ic50 nor auc nor dose and viability"),
         (tidy().assign(ln_ic50=">10"), expression(), "36 values of ln_ic50 are no numbers: >10"),
@@ -135,7 +224,20 @@ def test_slashes_in_drug_names():
         (tidy(), 2 ** expression() * 1e4, "no logarithm was taken"),
         (tidy().iloc[:15], expression(), r"1 drugs .* fewer than 5 lines \(Gefitinib: 3\)"),
     ],
-    ids=["column", "measure", "text", "name", "ids", "twice", "IC50", "TPM", "three lines"],
+    ids=[
+        "no responses",
+        "no expression",
+        "text column",
+        "column",
+        "measure",
+        "text",
+        "name",
+        "ids",
+        "twice",
+        "IC50",
+        "TPM",
+        "three lines",
+    ],
 )
 def test_tables_that_are_no_screen(responses, profiles, match):
     with pytest.raises(DataError, match=match):
@@ -213,3 +315,18 @@ def test_tables_that_are_no_release(release):
     release.write_text(RELEASE.replace("SIDM00263", ""))
     with pytest.raises(DataError, match=r"1 of 4 rows .* have no SANGER_MODEL_ID"):
         dr.read_gdsc_release(release, line_id="SANGER_MODEL_ID")
+
+
+@pytest.mark.parametrize("column", ["DRUG_ID", "DRUG_NAME"])
+@pytest.mark.parametrize("rows", ["one", "all"])
+def test_a_release_whose_drugs_have_no_name_or_id(release, column, rows):
+    table = pd.read_csv(release, dtype=str)
+    table.loc[table.index[2:3] if rows == "one" else table.index, column] = np.nan
+    table.to_csv(release, index=False)
+    n, which = ("1", "row 3") if rows == "one" else ("4", "row 1, row 2, row 3, row 4")
+    with pytest.raises(DataError, match=rf"{n} of 4 rows .* have no {column} \({which}\)"):
+        dr.read_gdsc_release(release)
+
+
+def test_a_release_says_of_which_data_set_a_row_is(release):
+    assert dr.read_gdsc_release(release)["dataset"].tolist() == ["GDSC1"] * 4
