@@ -206,12 +206,10 @@ def measure_kernel(n: int) -> bool:
     busy = taken.pop("processor")
     for name, values in taken.items():
         middle, other = np.median(values[1:]), np.median([spent[name] for spent, _ in peers])
-        print(
-            f"{name:10}{values[0]:10.0f}{middle:10.1f}{max(values[1:]):10.1f}{other:12.0f}{middle / other:8.3f}"
-        )
-    print(
-        f"all, in time of the processor: {np.median(busy[1:]):.1f} ms (less than the clock where others work)"
-    )
+        worst = max(values[1:])
+        print(f"{name:10}{values[0]:10.0f}{middle:10.1f}{worst:10.1f}{other:12.0f}{middle / other:8.3f}")
+    processor = np.median(busy[1:])
+    print(f"all, in time of the processor: {processor:.1f} ms (less than the clock where others work)")
     print("largest differences: " + ", ".join(f"{name} {value:.1g}" for name, value in apart.items()))
     target, middle = TARGETS[n], np.median(taken["all"][1:])
     equal = all(value <= TOLERANCES[name] for name, value in apart.items())

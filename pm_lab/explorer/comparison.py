@@ -13,7 +13,7 @@ from pm_lab.errors import DataError
 from .group_moments import moments_of, prepare_values, welch
 from .group_survival import cox_of_two, log_rank_statistic, restricted_mean
 from .groups import Group
-from .prepared import prepared
+from .prepared import prepare_once
 from .summaries import NO_ENDPOINT, Curve, counted_curves, outcomes_of
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def compare_survival(state: CohortState) -> SurvivalComparison:
     >>> state.set_categories("response", ["yes"])
     >>> comparison = pm.explorer.compare_survival(state)
     >>> comparison.n_a, comparison.events_a, comparison.log_rank_p < 0.05
-    (48, 20, True)
+    (48, 18, True)
     """
     groups, outcomes = groups_of(state), outcomes_of(state)
     if outcomes is None:
@@ -317,7 +317,7 @@ def differential_genes(state: CohortState) -> pd.DataFrame:
     groups, data = groups_of(state), state.data
     if data.expression is None:
         return _nothing("gene", "No expression in this cohort.")
-    values = prepared(data, "genes as numbers", lambda: prepare_values(data.expression))
+    values = prepare_once(data, "genes as numbers", lambda: prepare_values(data.expression))
     circular = {one.key.removeprefix("gene:") for one in groups.filters if one.key.startswith("gene:")}
     table = _tested(state, groups, values, data.genes, "gene", circular)
     return _with_note(table, [UNADJUSTED, f"Values: {data.unit}."])
@@ -328,7 +328,7 @@ def pathway_difference(state: CohortState) -> pd.DataFrame:
     groups, pathways = groups_of(state), state.data.pathways
     if pathways is None:
         return _nothing("pathway", "No pathway activities: see pm.enrichment.sample_activity.")
-    values = prepared(
+    values = prepare_once(
         state.data, "pathways as numbers", lambda: prepare_values(pathways.to_numpy(np.float32))
     )
     return _with_note(_tested(state, groups, values, pathways.columns, "pathway", set()), [UNADJUSTED])
@@ -346,9 +346,12 @@ def _tested(state, groups: Groups, values, names: pd.Index, called: str, circula
     elif own.any():
         notes.append(f"{', '.join(names[own])}: no p, since the groups were chosen by it.")
     t, p = np.where(hidden, np.nan, t), np.where(hidden, np.nan, p)
-    untested = int((np.isnan(p) & ~hidden).sum())
-    if untested:
-        notes.append(f"{untested:,} of {len(names):,} vary in neither group or are not measured: no p.")
+    untested = int((np.isnan(p) & ~own).sum())
+    if untested and not few:
+        notes.append(
+            f"{untested:,} of {len(names):,} have no p: they vary in neither group, or fewer than "
+            f"{state.settings['least_count']} people of one have a value."
+        )
     table = pd.DataFrame(
         {
             called: np.asarray(names, object),
@@ -414,7 +417,7 @@ def composition_difference(state: CohortState) -> pd.DataFrame:
         table.attrs = {"note": CELLS_NEEDED, "n_a": 0, "n_b": 0}
         return table
     fractions = fractions_by_patient(state.data).to_numpy()
-    logs = prepared(state.data, "logs of types", lambda: np.log(counts.to_numpy() + PSEUDOCOUNT))
+    logs = prepare_once(state.data, "logs of types", lambda: np.log(counts.to_numpy() + PSEUDOCOUNT))
     enough = np.isfinite(fractions[:, 0])
     rows_a, rows_b = np.flatnonzero(groups.a & enough), np.flatnonzero(groups.b & enough)
     n_a, n_b = len(rows_a), len(rows_b)
@@ -439,12 +442,12 @@ def counts_by_patient(data: CohortData) -> pd.DataFrame | None:
 
     Cells without a type, or "unassigned", are not counted.
     """
-    return prepared(data, "cells by patient and type", lambda: _count_cells(data))
+    return prepare_once(data, "cells by patient and type", lambda: _count_cells(data))
 
 
 def fractions_by_patient(data: CohortData) -> pd.DataFrame | None:
     """Shares of cell types, as :func:`counts_by_patient`; missing of patients with fewer than 20 cells."""
-    return prepared(data, "fractions by patient and type", lambda: _fractions(counts_by_patient(data)))
+    return prepare_once(data, "fractions by patient and type", lambda: _fractions(counts_by_patient(data)))
 
 
 def _fractions(counts: pd.DataFrame | None) -> pd.DataFrame | None:

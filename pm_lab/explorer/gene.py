@@ -13,7 +13,7 @@ from pm_lab.errors import DataError
 
 from .comparison import CELLS_NEEDED, groups_of
 from .group_survival import log_rank_statistic
-from .prepared import prepared
+from .prepared import prepare_once
 from .summaries import (
     EVERYONE,
     NO_ENDPOINT,
@@ -54,7 +54,7 @@ def gene_names(state: CohortState, text: str, n: int = 20) -> list[str]:
     text = text.strip().upper()
     if not text or state.data.expression is None:
         return []
-    upper = prepared(state.data, "genes in capitals", lambda: [str(g).upper() for g in state.data.genes])
+    upper = prepare_once(state.data, "genes in capitals", lambda: [str(g).upper() for g in state.data.genes])
     genes = [str(gene) for gene in state.data.genes]
     exact = [gene for gene, name in zip(genes, upper, strict=True) if name == text]
     _, mended = gene_sets.match_symbols({"typed": [text]}, genes)
@@ -269,7 +269,7 @@ def _cell_values(data: CohortData, gene: str) -> tuple[np.ndarray, str]:
     X = data.cells.X
     column = X[:, data.cells.var_names.get_loc(gene)]
     values = np.asarray(column.todense() if hasattr(column, "todense") else column, float).ravel()
-    total = prepared(data, "counts by cell", lambda: _depth(X))
+    total = prepare_once(data, "counts by cell", lambda: _depth(X))
     if total is None:
         return values, "as in X of the cells"
     return np.log1p(PER_CELL * values / np.maximum(total, 1)), "log(1 + counts per 10,000)"

@@ -15,7 +15,7 @@ from pm_lab.errors import DataError
 
 from .columns import MOLECULAR, Column
 from .comparison import CELLS_NEEDED, MIN_CELLS, counts_by_patient, fractions_by_patient
-from .prepared import prepared
+from .prepared import prepare_once
 from .summaries import as_numbers
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def alterations(state: CohortState, patient: str | None = None) -> pd.DataFrame:
         if column.group == "molecular" and column.kind == "category"
     ]
     names = ["alteration", "kind", "value", "altered", "frequency", "n_known", "column"]
-    table = pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=names).astype({"altered": object})
     return table.sort_values("frequency", ascending=False, kind="stable").reset_index(drop=True)
 
 
@@ -355,7 +355,7 @@ def patient_drugs(state: CohortState, patient: str | None = None) -> pd.DataFram
         table = pd.DataFrame(columns=["rank", "drug"])
         table.attrs = {"note": NO_PREDICTIONS}
         return table
-    places = prepared(data, "rows of predictions", lambda: _rows_by_patient(data))
+    places = prepare_once(data, "rows of predictions", lambda: _rows_by_patient(data))
     table = data.predictions.iloc[places.get(row, [])].drop(columns=[keys.PATIENT])
     notes = [RESEARCH]
     if "percentile" in table:

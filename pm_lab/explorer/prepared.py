@@ -10,7 +10,7 @@ T = TypeVar("T")
 _kept: dict[int, dict[Hashable, object]] = {}
 
 
-def prepared(data: object, key: Hashable, build: Callable[[], T]) -> T:
+def prepare_once(data: object, key: Hashable, build: Callable[[], T]) -> T:
     """The value of ``build()``, built once a data set and key, and forgotten with the data set.
 
     Parameters

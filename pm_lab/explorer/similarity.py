@@ -13,7 +13,7 @@ from pm_lab.errors import DataError
 
 from .group_moments import prepare_values
 from .patient import patient_row
-from .prepared import prepared
+from .prepared import prepare_once
 from .summaries import as_numbers, outcomes_of
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ class Axes:
 
 def expression_axes(data: CohortData) -> Axes:
     """Principal components of the most variable genes, standardised; worked out once a cohort."""
-    return prepared(data, "expression axes", lambda: _axes(data))
+    return prepare_once(data, "expression axes", lambda: _axes(data))
 
 
 def _axes(data: CohortData) -> Axes:
-    values = prepared(data, "genes as numbers", lambda: prepare_values(data.expression))
+    values = prepare_once(data, "genes as numbers", lambda: prepare_values(data.expression))
     total = values.total
     n = np.maximum(total.n, 2)
     variance = np.maximum(total.second - total.first**2 / n, 0) / (n - 1)

@@ -18,7 +18,7 @@ from .group_survival import (
     numbers_at_risk,
     risk_table_times,
 )
-from .prepared import prepared
+from .prepared import prepare_once
 
 if TYPE_CHECKING:
     from .cohort_data import CohortData
@@ -163,7 +163,7 @@ def histogram(state: CohortState, column: str, bins: int = 30) -> Histogram:
     DataError
         An unknown column, or one that holds no numbers.
     """
-    edges, codes, everyone = prepared(
+    edges, codes, everyone = prepare_once(
         state.data, ("bins", column, bins), lambda: _binned(_numbers(state.data, column), bins)
     )
     selected = np.bincount(codes[state.mask_without(column)], minlength=len(everyone))
@@ -178,7 +178,7 @@ def bars(state: CohortState, column: str) -> Bars:
     DataError
         An unknown column, or one that holds no categories.
     """
-    levels = prepared(state.data, ("levels", column), lambda: _coded(state.data, column))
+    levels = prepare_once(state.data, ("levels", column), lambda: _coded(state.data, column))
     selected = np.bincount(levels.codes[state.mask_without(column)], minlength=len(levels.everyone))
     return Bars(
         column,
@@ -297,7 +297,9 @@ def outcomes_of(state: CohortState) -> Outcomes | None:
 
 def outcomes_named(data: CohortData, endpoint: str) -> Outcomes:
     """Times and events of an endpoint of the data."""
-    return prepared(data, ("outcomes", endpoint), lambda: Outcomes.of(data.outcome(endpoint), data.patients))
+    return prepare_once(
+        data, ("outcomes", endpoint), lambda: Outcomes.of(data.outcome(endpoint), data.patients)
+    )
 
 
 def _split(state: CohortState, split: str | None) -> dict[str, np.ndarray]:
