@@ -36,7 +36,7 @@ $(STAMP): requirements.lock pyproject.toml
 	exit 1; }
 	@"$(BIN)/python" -c '$(FITS)' 2>/dev/null || $(PYTHON) -m venv --clear "$(VENV)"
 ifdef NEWEST
-	"$(BIN)/python" -m pip install --upgrade --upgrade-strategy eager -e '.[drug-response,test,dev]'
+	"$(BIN)/python" -m pip install --upgrade --upgrade-strategy eager -e '.[app,drug-response,test,dev]'
 else
 	@echo "Installing requirements.lock into $(VENV): two to four minutes, once."
 	"$(BIN)/python" -m pip install -r requirements.lock

@@ -37,8 +37,9 @@ def requirements(lines):
     return {canonicalize_name(requirement.name): requirement.specifier for requirement in parsed}
 
 
-RUNTIME = requirements(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["drug-response"])
-DEVELOPMENT = requirements(PROJECT["optional-dependencies"]["test"] + PROJECT["optional-dependencies"]["dev"])
+EXTRAS = PROJECT["optional-dependencies"]
+RUNTIME = requirements(PROJECT["dependencies"] + EXTRAS["app"] + EXTRAS["drug-response"])
+DEVELOPMENT = requirements(EXTRAS["test"] + EXTRAS["dev"])
 BUILD = requirements([*PYPROJECT["build-system"]["requires"], "editables"])
 
 
