@@ -32,7 +32,7 @@ DASHES = ["-", "--", "-.", ":"]
 PALE, GREY, INK = "#C9D5DE", "#7A8894", "#1B2733"
 BINS = (15, 10, 8, 6, 5, 4, 3)  # of a histogram in print
 MOST_HIDDEN = 0.1  # of the people, by small bins
-MOST_BARS = 12  # of a category in print; the rest is added up
+MOST_BARS = 8  # of a category in print; how many have another one is said
 MOST_DOTS = 3_000  # more of them are drawn as pixels in vector files
 MOST_LABEL = 28  # characters of a name beside an axis
 FEW = "hatched: hidden (few people, or few could be worked out)"
@@ -206,14 +206,15 @@ def _name_axes(ax: Axes, panel: Panel, counts: pd.DataFrame, across: bool) -> No
 
 
 def _merged(counts: pd.DataFrame) -> pd.DataFrame:
-    """The most frequent categories; the rest added up, or hidden where a part of it is."""
+    """The most frequent categories; of the rest only how many people they have, if that may be shown."""
     if len(counts) <= MOST_BARS:
         return counts
     order = counts["everyone"].fillna(0).sort_values(ascending=False, kind="stable").index
     first = counts.loc[[name for name in counts.index if name in set(order[: MOST_BARS - 1])]]
-    rest = counts.drop(index=first.index)
-    together = rest.sum(skipna=False).rename(f"{len(rest):,} other values")
-    return pd.concat([first, together.to_frame().T])
+    rest = counts.drop(index=first.index)["everyone"]
+    known = "" if rest.isna().any() else f": {int(rest.sum()):,}"
+    first.loc[f"{len(rest):,} others{known}"] = 0.0
+    return first
 
 
 @drawing()
@@ -244,6 +245,8 @@ def survival_figure(
     end = np.nanmax(ends) if np.isfinite(ends).any() else 1.0
     ax.set(ylim=(0, None if incidence else 1.03), xlim=(0, max(end, 1e-9) * 1.02))
     ax.set_ylabel("cumulative incidence" if incidence else "share without event")
+    if incidence:
+        ax.set_ylim(0, ax.get_ylim()[1] * (1.1 + 0.12 * len(curves)))  # room for the legend
     ax.legend(fontsize=7, loc="upper left" if incidence else "lower left", handlelength=1.8)
     ax.tick_params(labelbottom=True)
     ax.set_xlabel(f"time, {unit}", labelpad=1)

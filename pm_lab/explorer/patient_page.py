@@ -133,7 +133,7 @@ def _outcomes(state: CohortState, outcomes, found: pd.DataFrame, rules: Disclosu
         return page.paragraph(f"Their outcomes are not shown: {refused}.")
     groups = {"similar": mask & outcomes.known, EVERYONE: outcomes.known}
     groups = {name: group for name, group in groups.items() if group.any()}
-    curves = curves_of(outcomes, groups)
+    curves = curves_of(outcomes, groups, view_figures.PRINT_POINTS)
     numbers = [numbers_at_risk(outcomes, groups[curve.name], curve.time) for curve in curves]
     return page.inline_svg(survival_figure(curves, numbers, rules), "similar")
 

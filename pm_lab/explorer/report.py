@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date as Date
 from typing import TYPE_CHECKING
 
-from . import cohort_page, page, patient_page, view_figures
+from . import cohort_page, page, patient_page, static_page
 from .disclosure import Disclosure
 from .patient import patient_row
 from .provenance import RESEARCH_USE, provenance
@@ -120,12 +120,9 @@ def static_summary(state: CohortState) -> str:
     rules = Disclosure.of(state, hide_small_counts=True)
     numbers = [f"{name}: {value}" for name, value in cohort_page.numbers(state, rules).items()]
     lines = [*cohort_page.selected(state, rules), *numbers]
-    curve = view_figures.survival_chart(state, rules)
-    chart = page.inline_svg(curve, "pm-lab-static-survival") if curve is not None else ""
     return (
         '<section class="pm-lab-static" style="max-width: 40em">'
         "<p><strong>pm_lab explorer</strong>: run this cell to use it. What was shown when it was saved, "
-        "aggregates only:</p>"
-        f'{page.bullets(lines)}<div style="max-width: 26em; background: #fff">{chart}</div>'
+        f"aggregates only:</p>{page.bullets(lines)}{static_page.curves_chart(state, rules)}"
         f"<p><em>{page.as_html(RESEARCH_USE)}</em></p></section>"
     )

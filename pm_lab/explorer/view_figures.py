@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .state import CohortState
 
 CHARTS = 9  # of columns, in print
+PRINT_POINTS = 300  # of a curve: no step of more than .7 % is lost
 MOST_PATHWAYS = 15
 MEASURES = ("ln_ic50", "auc")  # of predictions
 
@@ -85,7 +86,7 @@ def survival_of(
         return [], []
     masks = _masks(state, rules, split)
     masks = {name: mask for name, mask in masks.items() if (mask & outcomes.known).any()}
-    curves = curves_of(outcomes, masks) if masks else []
+    curves = curves_of(outcomes, masks, PRINT_POINTS) if masks else []
     return curves, [numbers_at_risk(outcomes, masks[curve.name], curve.time) for curve in curves]
 
 
