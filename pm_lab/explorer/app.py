@@ -85,7 +85,9 @@ class Explorer:
         self._undo.on_click(lambda _: state.undo())
         self._redo.on_click(lambda _: state.redo())
         self._clear.on_click(lambda _: state.clear())
-        controls = row_box(self._undo, self._redo, self._clear, self._endpoint)
+        self._hide = widgets.Checkbox(description="hide small counts", indent=False, layout={"width": "auto"})
+        self._hide.observe(self._hide_small_counts, "value")
+        controls = row_box(self._undo, self._redo, self._clear, self._endpoint, self._hide)
         self.widget = column_box(card("pm-card", self._said, controls, self._status), self._tabs, self._place)
         self.widget.add_class("pm-explorer")
         self._tab = self._asked_for = state.settings["view"]
@@ -117,10 +119,11 @@ class Explorer:
     def _draw_header(self) -> None:
         state = self.state
         found = counts(state)
-        numbers = [f"<span><b>{found['n_selected']:,}</b> of {found['n']:,} patients</span>"]
+        rules = charts.screen_rules(state)
+        numbers = [_number(rules.part(found["n_selected"], found["n"]), found["n"], "patients")]
         if "events_selected" in found:
-            events = f"of {found['events']:,} events ({escape(str(state.endpoint))})"
-            numbers.append(f"<span><b>{found['events_selected']:,}</b> {events}</span>")
+            some, events = found["events_selected"], found["events"]
+            numbers.append(_number(rules.part(some, events), events, f"events ({state.endpoint})"))
         self._said.show(
             charts.html(
                 f'<div class="pm-numbers">{"".join(numbers)}<span class="pm-note">{RESEARCH}</span></div>'
@@ -129,10 +132,15 @@ class Explorer:
         )
         self._undo.disabled, self._redo.disabled = not state.can_undo, not state.can_redo
         self._clear.disabled = not state.filters
+        self._hide.value = state.settings["hide_small_counts"]
         options = list(state.data.endpoints)
         self._endpoint.layout.display = "" if options else "none"
         if state.endpoint is not None and self._endpoint.value != state.endpoint:
             self._endpoint.value = state.endpoint
+
+    def _hide_small_counts(self, change: dict) -> None:
+        if change["new"] != self.state.settings["hide_small_counts"]:
+            self.state.set_setting("hide_small_counts", change["new"])
 
     def _choose_endpoint(self, change: dict) -> None:
         if change["new"] is not None and change["new"] != self.state.endpoint:
@@ -186,3 +194,9 @@ class Explorer:
             else f"This failed: {error!r}. It is a defect of ours."
         )
         return self._status.show(charts.html(f'<p role="alert" class="pm-warn">{escape(text)}</p>'))
+
+
+def _number(text: str, total: int, what: str) -> str:
+    """A large number of the header: how many of them all."""
+    some, _, rest = text.partition(" of ")
+    return f"<span><b>{escape(some)}</b> of {escape(rest or f'{total:,}')} {escape(what)}</span>"

@@ -1,9 +1,9 @@
 """What the figures of the explorer show, worked out from its numbers: descriptions for :class:`LiveFigure`.
 
 Why code of our own and neither bqplot nor plotly (first view of 10,000 patients in JupyterLab 4.6): plotly
-7.1 sent 5.1 MB to the page, stood after 17 s, and a brush reached the counts in 2.3 s, later ones not at all;
-bqplot 0.13.1 sent .16 MB and .98 MB of code, .01 to .09 s. But drawings of both have no role, name or place in
-the tab order, and none can be given them from Python; bars filter by mouse alone; their traits stay in every
+7.1 sent 5.1 MB to the page, stood after 17 s, and a brush reached the counts in 2.3 s, later ones never;
+bqplot 0.13.1 sent .16 MB and .98 MB of code, .01 to .09 s. But drawings of both have no role, name or place
+in the tab order, nor can be given them from Python; bars filter by mouse alone; their traits stay in every
 notebook saved with its widgets; embeddings, volcanos and tables would need jupyter-scatter (2.1 MB, WebGL; it
 hangs where its box has no height, as in a hidden tab: its zoom level is infinite then) and itables (.6 MB).
 Here: 47 kB a page for all of them, HTML buttons and sliders, data by message, the theme's own colours.
@@ -12,14 +12,17 @@ Here: 47 kB a page for all of them, HTML buttons and sliders, data by message, t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from .disclosure import Disclosure, coarse_curve, shown_counts
 from .filters import CategoryFilter, RangeFilter, RowsFilter
-from .summaries import GENE, Bars, Curve, Histogram
+from .small_counts import shown as shown_number
+from .summaries import GENE, MISSING, Bars, Curve, Histogram
 
 if TYPE_CHECKING:
     from .state import CohortState
@@ -38,6 +41,7 @@ def histogram_chart(state: CohortState, chart: Histogram, unit: str = "") -> dic
         missing = chosen.missing
         if chosen.low is not None or chosen.high is not None:
             limits = [_position(limit, is_date) for limit in (chosen.low, chosen.high)]
+    shown = shown_counts(chart, screen_rules(state), is_date)
     title = chart.column.removeprefix(GENE) + (f" ({unit})" if unit else "")
     bins = [
         f"{_limit(a, is_date)} to {_limit(b, is_date)}"
@@ -49,15 +53,12 @@ def histogram_chart(state: CohortState, chart: Histogram, unit: str = "") -> dic
         "title": title,
         "date": is_date,
         "edges": chart.edges.astype(float),
-        "everyone": chart.everyone.astype(np.int32),
-        "selected": chart.selected.astype(np.int32),
-        "missing_everyone": chart.missing_everyone,
-        "missing_selected": chart.missing_selected,
+        **_people(shown),
         "range": limits,
         "missing": missing,
         "filtered": chosen is not None,
-        "summary": _spread(chart, bins),
-        "table": _count_table(bins, chart),
+        "summary": _spread(shown, bins),
+        "table": _count_table(shown, chart.column),
     }
 
 
@@ -71,20 +72,48 @@ def _limit(value: float, is_date: bool) -> str:
     return str(np.datetime64(int(value), "D")) if is_date else f"{value:g}"
 
 
-def _spread(chart: Histogram, bins: list[str]) -> str:
-    if not chart.everyone.sum():
-        return f"No known values; missing for {chart.missing_everyone:,}."
-    said = f"{int(chart.selected.sum()):,} of {int(chart.everyone.sum()):,} known values"
-    if chart.selected.sum():
-        said += f", most in {bins[int(np.argmax(chart.selected))]}"
-    return f"{said}; missing {chart.missing_selected:,} of {chart.missing_everyone:,}."
+def screen_rules(state: CohortState) -> Disclosure:
+    """What is hidden on the screen: small counts where the switch is on. Looking is not sharing: nothing is
+    noted as shared."""
+    least = state.settings["least_count"] if state.settings["hide_small_counts"] else 0
+    return Disclosure(least, filtered=state.n_selected < state.data.n)
 
 
-def _count_table(labels: Sequence[str], chart: Histogram | Bars) -> dict:
-    rows = [[a, int(n), int(m)] for a, n, m in zip(labels, chart.selected, chart.everyone, strict=True)]
-    if chart.missing_everyone:
-        rows.append(["missing", chart.missing_selected, chart.missing_everyone])
-    return {"columns": [chart.column, "selected by the other filters", "all"], "rows": rows}
+def _people(shown: pd.DataFrame) -> dict:
+    """Counts as numbers for the drawing; what is hidden is −1."""
+    known = shown.drop(index=MISSING, errors="ignore")
+    missing = shown.loc[MISSING] if MISSING in shown.index else pd.Series(0, shown.columns)
+    selected = "selected" if "selected" in shown else "everyone"
+    number = lambda n: -1 if pd.isna(n) else int(n)  # noqa: E731
+    return {
+        "everyone": np.array([number(n) for n in known["everyone"]], np.int32),
+        "selected": np.array([number(n) for n in known[selected]], np.int32),
+        "missing_everyone": number(missing["everyone"]),
+        "missing_selected": number(missing[selected]),
+    }
+
+
+def _spread(shown: pd.DataFrame, bins: list[str]) -> str:
+    """Where the selected are."""
+    people = _people(shown)
+    everyone, selected = (np.maximum(people[name], 0) for name in ("everyone", "selected"))
+    if not everyone.sum():
+        return "No value that can be shown."
+    said = f"{int(selected.sum()):,} of {int(everyone.sum()):,} known values"
+    if selected.sum():
+        said += f", most in {bins[int(np.argmax(selected))]}"
+    if people["missing_everyone"] > 0:
+        said += f"; missing {max(people['missing_selected'], 0):,} of {people['missing_everyone']:,}"
+    return f"{said}."
+
+
+def _count_table(shown: pd.DataFrame, column: str) -> dict:
+    selected = "selected" if "selected" in shown else "everyone"
+    rows = [
+        [str(label), *("hidden" if pd.isna(n) else int(n) for n in (row[selected], row["everyone"]))]
+        for label, row in shown.iterrows()
+    ]
+    return {"columns": [column, "selected by the other filters", "all"], "rows": rows}
 
 
 def bar_chart(state: CohortState, chart: Bars) -> dict:
@@ -95,28 +124,43 @@ def bar_chart(state: CohortState, chart: Bars) -> dict:
         values, missing = list(chosen.chosen), chosen.missing
     elif isinstance(chosen, RowsFilter):
         values = [label for label, n in zip(chart.labels, chart.selected, strict=True) if n]
-    most = int(np.argmax(chart.selected)) if len(chart.labels) and chart.selected.sum() else None
-    said = f", most {chart.labels[most]} ({int(chart.selected[most]):,})" if most is not None else ""
+    shown = shown_counts(chart, screen_rules(state))
     return {
         "kind": "bars",
         "name": chart.column,
         "title": chart.column,
         "labels": chart.labels,
-        "everyone": [int(n) for n in chart.everyone],
-        "selected": [int(n) for n in chart.selected],
-        "missing_everyone": chart.missing_everyone,
-        "missing_selected": chart.missing_selected,
+        **_people(shown),
         "chosen": values,
         "missing": missing,
         "together": chart.n_together,
         "filtered": chosen is not None,
-        "summary": f"{int(chart.selected.sum()):,} of {int(chart.everyone.sum()):,} patients{said}.",
-        "table": _count_table(chart.labels, chart),
+        "summary": _spread(shown, chart.labels),
+        "table": _count_table(shown, chart.column),
     }
 
 
-def curve_chart(curves: Sequence[Curve], title: str, note: str = "", height: int = 230) -> dict:
-    """Survival or cumulative incidence, with numbers at risk."""
+def screen_curves(state: CohortState, curves: list[Curve], split: str | None = None) -> list[Curve]:
+    """Curves as they may be seen: where small counts are hidden, in steps of as many people."""
+    rules = screen_rules(state)
+    if not rules.least:
+        return curves
+    from .view_figures import survival_of
+
+    coarse = []
+    for curve, at_risk in zip(*survival_of(state, rules, split), strict=True):
+        kept = coarse_curve(at_risk, rules)
+        parts = {name: getattr(curve, name)[kept] for name in ("time", "survival", "lower", "upper")}
+        coarse.append(replace(curve, **parts))
+    return coarse
+
+
+def curve_chart(
+    curves: Sequence[Curve], title: str, note: str = "", height: int = 230, least: int = 0
+) -> dict:
+    """Survival or cumulative incidence, with numbers at risk; fewer than ``least`` people are not counted."""
+    people = lambda n: shown_number(int(n), least)  # noqa: E731
+    curves = [curve for curve in curves if len(curve.time)]
     if not curves:
         return message(title, note or "Nobody to draw a curve of.")
     competing = curves[0].kind == "incidence"
@@ -124,7 +168,7 @@ def curve_chart(curves: Sequence[Curve], title: str, note: str = "", height: int
     last = max(float(curve.time[-1]) if len(curve.time) else 0.0 for curve in curves)
     series = [
         {
-            "name": f"{name} ({curve.n:,})",
+            "name": f"{name} ({people(curve.n)})",
             "colour": 3 if name == "the rest" else i,
             **{part: np.asarray(getattr(curve, part), float) for part in ("time", "lower", "upper")},
             "value": np.asarray(curve.survival, float),
@@ -132,10 +176,10 @@ def curve_chart(curves: Sequence[Curve], title: str, note: str = "", height: int
         for i, (name, curve) in enumerate(zip(names, curves, strict=True))
     ]
     said = [
-        f"{name}: {curve.n:,} people, {curve.events:,} events, {_middle(curve)}"
+        f"{name}: {people(curve.n)} people, {people(curve.events)} events, {_middle(curve)}"
         for name, curve in zip(names, curves, strict=True)
     ]
-    shown = curves[:: len({c.cause for c in curves})] if competing else curves
+    first_cause = curves[:: len({c.cause for c in curves})] if competing else curves
     return {
         "kind": "curves",
         "title": title,
@@ -146,12 +190,12 @@ def curve_chart(curves: Sequence[Curve], title: str, note: str = "", height: int
         "y_name": "cumulative incidence" if competing else "share without the event",
         "at_risk": {
             "times": [float(t) for t in curves[0].at_risk_times],
-            "rows": [[f"{int(n):,}" for n in curve.at_risk] for curve in shown],
+            "rows": [[people(n) for n in curve.at_risk] for curve in first_cause],
         },
         "height": height,
-        "summary": ". ".join([*said, *filter(None, [note])]) + ".",
+        "summary": ". ".join([*said, *filter(None, [note.rstrip(".")])]) + ".",
         "say": True,
-        "table": _curve_table(names, curves),
+        "table": _curve_table(names, curves, people),
     }
 
 
@@ -165,7 +209,7 @@ def _middle(curve: Curve) -> str:
     return f"{curve.survival[-1]:.0%} by {curve.time[-1]:.3g} {curve.unit}"
 
 
-def _curve_table(names: list[str], curves: Sequence[Curve]) -> dict:
+def _curve_table(names: list[str], curves: Sequence[Curve], people) -> dict:
     rows = []
     for name, curve in zip(names, curves, strict=True):
         for time, n in zip(curve.at_risk_times, curve.at_risk, strict=True):
@@ -174,7 +218,7 @@ def _curve_table(names: list[str], curves: Sequence[Curve]) -> dict:
             values = (
                 [curve.survival[place], curve.lower[place], curve.upper[place]] if known else [np.nan] * 3
             )
-            rows.append([name, float(time), int(n), *(float(v) for v in values)])
+            rows.append([name, float(time), people(n), *(float(v) for v in values)])
     return {
         "columns": ["group", f"time, {curves[0].unit}", "at risk", "share", "lower", "upper"],
         "rows": rows,

@@ -70,7 +70,8 @@ class CohortPanel:
         names += [name for name in [*self._added, *_filtered(state)] if name not in names]
         view = summaries.cohort_view(state, names)
         title = f"Survival: {state.endpoint}" if state.endpoint else "Survival"
-        self._curve.show(charts.curve_chart(view.curves, title, " ".join(view.notes)))
+        curves, least = charts.screen_curves(state, view.curves), charts.screen_rules(state).least
+        self._curve.show(charts.curve_chart(curves, title, " ".join(view.notes), least=least))
         for name, numbers in view.charts.items():
             figure = self._figures.get(name)
             if figure is None:

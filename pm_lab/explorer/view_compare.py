@@ -12,6 +12,7 @@ import pandas as pd
 from pm_lab.errors import DataError, PmLabError
 
 from . import charts, comparison
+from .disclosure import Disclosure
 from .layout import GeneSearch, card, column_box, labelled, row_box
 from .live_figure import LiveFigure
 from .paged_table import PagedTable
@@ -67,11 +68,13 @@ class ComparePanel:
             return self._show_nothing(
                 "One of the groups is empty: filter the cohort, or set the groups here."
             )
-        n_a, n_b = int(groups.a.sum()), int(groups.b.sum())
+        n_a, n_b = (
+            charts.screen_rules(self._state).people(int(group.sum())) for group in (groups.a, groups.b)
+        )
         self._who.show(
             charts.html(
-                f'<div class="pm-numbers"><span><b>{n_a:,}</b> {escape(groups.name_a)}</span>'
-                f"<span><b>{n_b:,}</b> {escape(groups.name_b)}</span></div>"
+                f'<div class="pm-numbers"><span><b>{n_a}</b> {escape(groups.name_a)}</span>'
+                f"<span><b>{n_b}</b> {escape(groups.name_b)}</span></div>"
             )
         )
         self._draw_survival()
@@ -87,10 +90,13 @@ class ComparePanel:
 
     def _draw_survival(self) -> None:
         found = comparison.compare_survival(self._state)
-        self._curve.show(
-            charts.curve_chart(found.curves, "Survival of A and B", "" if found.curves else found.note)
+        rules = charts.screen_rules(self._state)
+        curves, note = (
+            charts.screen_curves(self._state, found.curves, "groups"),
+            "" if found.curves else found.note,
         )
-        self._tests.show(charts.html(_tests(found)))
+        self._curve.show(charts.curve_chart(curves, "Survival of A and B", note, least=rules.least))
+        self._tests.show(charts.html(_tests(found, rules)))
 
     def _draw_genes(self) -> None:
         self._table = table = comparison.differential_genes(self._state)
@@ -183,14 +189,14 @@ class ComparePanel:
         )
 
 
-def _tests(found: comparison.SurvivalComparison) -> str:
+def _tests(found: comparison.SurvivalComparison, rules: Disclosure) -> str:
     """The numbers beside the curves, as an HTML table."""
     if not found.curves:
         return ""
     between = lambda a, b: "" if a is None else f" ({a:.3g} to {b:.3g})"  # noqa: E731
     rows = [
-        ("people, A and B", f"{found.n_a:,} and {found.n_b:,}"),
-        ("events, A and B", f"{found.events_a:,} and {found.events_b:,}"),
+        ("people, A and B", f"{rules.people(found.n_a)} and {rules.people(found.n_b)}"),
+        ("events, A and B", f"{rules.people(found.events_a)} and {rules.people(found.events_b)}"),
     ]
     if found.log_rank_p is not None:
         rows.append(("log-rank p", charts.p_text(found.log_rank_p)))
@@ -223,7 +229,8 @@ class GroupControls:
 
     def __init__(self, name: str, state: CohortState, on_error: Callable[[Exception], None]):
         self._name, self._state, self._on_error = name, state, on_error
-        self._source = labelled(widgets.Dropdown, f"group {name} is", "300px", options=SOURCES)
+        start = "selection" if name == "A" else "rest"
+        self._source = labelled(widgets.Dropdown, f"group {name} is", "300px", options=SOURCES, value=start)
         self._column = labelled(widgets.Dropdown, f"of (group {name})", options=[])
         self._values = labelled(widgets.SelectMultiple, f"values of {name}", "280px", options=[], rows=4)
         self._low = labelled(widgets.Text, f"{name} at least", "150px")

@@ -20,7 +20,7 @@ FIGURES_OF = [("cohort", "cohort"), ("groups A and B", "compare"), ("patient", "
 MEDIA = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 HIDING = (
     "Small counts are hidden in what is shared: fewer people than {least} are shown as <{least}, and so is "
-    "what follows from differences. Switch it off only for files that stay with those who may see the patients."
+    "what follows from differences. Switch it off only for files that stay with those who may see patients."
 )
 
 

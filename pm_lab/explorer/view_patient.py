@@ -77,8 +77,8 @@ class PatientPanel:
         inside = "one of those selected" if state.mask[row] else "not among those selected"
         self._who.show(charts.html(f"<p><b>Patient {escape(str(state.patient))}</b>, {inside}.</p>"))
         for draw in (
-            self._draw_summary, self._draw_timeline, self._draw_alterations, self._draw_similar,
-            self._draw_pathways, self._draw_drugs, self._draw_cells, self._draw_risk,
+            self._draw_summary, self._draw_timeline, self._draw_alterations, self._draw_pathways,
+            self._draw_drugs, self._draw_cells, self._draw_risk, self._draw_similar,
         ):  # fmt: skip
             draw()
 
@@ -275,7 +275,7 @@ class PatientPanel:
         said = [f"{name} {found.value:.3g}, percentile {found.percentile:.0f} of {found.n_known:,} patients."]
         if found.observed is not None:
             said.append(
-                f"Of the {found.n:,} with {found.low:.3g} to {found.high:.3g}, {100 * found.observed:.0f} % had "
+                f"Of {found.n:,} with {found.low:.3g} to {found.high:.3g}, {100 * found.observed:.0f} % had "
                 f"the event by {found.horizon:.3g} {found.unit}."
             )
         if found.lower is not None:

@@ -95,12 +95,16 @@ class View {
     }
     this.later = null;
     this.waiting = true;
+    this.slow ??= setTimeout(() => this.root.classList.add("pm-working"), 400);
     this.model.send({ event: { ...event, live }, seq: ++this.seq });
   }
 
   answered(seq) {
     if (seq < this.seq) return;
     this.waiting = false;
+    clearTimeout(this.slow);
+    this.slow = undefined;
+    this.root.classList.remove("pm-working");
     if (this.later) this.tell(this.later, true);
   }
 

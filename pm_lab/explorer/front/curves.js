@@ -64,7 +64,8 @@ FIGURES.curves = function curves(view, spec) {
 FIGURES.intervals = function intervals(view, spec) {
   const { rows } = spec;
   const left = Math.min(view.width * 0.42, 240);
-  const side = 128;
+  const longest = Math.max(6, ...rows.map((row) => (row.note ?? "").length));
+  const side = Math.min(view.width * 0.4, longest * 6.2 + 16);
   const right = view.width - side;
   const step = 22;
   const base = 6 + step * rows.length;

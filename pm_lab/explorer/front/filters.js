@@ -7,7 +7,7 @@ FIGURES.histogram = function histogram(view, spec) {
   const [left, height, base] = [38, 118, 98];
   const gap = spec.missing_everyone ? 40 : 4;
   const right = view.width - gap;
-  const top = Math.max(1, ...everyone, spec.missing_everyone);
+  const top = Math.max(1, ...everyone, spec.missing_everyone); // −1: hidden
   const x = scale(low, high, left, right);
   const y = scale(0, top, base, 6);
   const range = spec.missing === "only" ? null : spec.range;
@@ -19,7 +19,7 @@ FIGURES.histogram = function histogram(view, spec) {
           const within = edges[i] >= from - 1e-9 && edges[i + 1] <= to + 1e-9 && spec.missing !== "only";
           if (inside !== undefined && within !== inside) return null;
           const [x1, x2] = [x(edges[i]), x(edges[i + 1])];
-          return s("rect", { x: x1 + 0.5, width: Math.max(0.7, x2 - x1 - 1), y: y(n), height: base - y(n), class: name });
+          return s("rect", { x: x1 + 0.5, width: Math.max(0.7, x2 - x1 - 1), y: y(Math.max(n, 0)), height: base - y(Math.max(n, 0)), class: name });
         })
       : [];
   const drawing = picture(
@@ -35,6 +35,8 @@ FIGURES.histogram = function histogram(view, spec) {
   brush(view, spec, plot, x, base, from, to, range);
   if (spec.missing_everyone) missingButton(view, spec, plot, right, base, y);
 };
+
+const people = (n) => (n < 0 ? "few" : number(n));
 
 function nearest(edges, value) {
   let best = 0;
@@ -102,14 +104,14 @@ function brush(view, spec, plot, x, base, from, to, range) {
 
 function missingButton(view, spec, plot, right, base, y) {
   const pressed = spec.missing === "only" || spec.missing === true || (!spec.range && spec.missing === null);
-  const bar = (n, name) => h("i", { class: name, style: `height:${Math.max(base - y(n), n ? 1 : 0)}px` });
+  const bar = (n, name) => h("i", { class: name, style: `height:${Math.max(base - y(Math.max(n, 0)), n ? 1 : 0)}px` });
   plot.append(
     h(
       "button",
       {
         type: "button", class: "pm-missing", style: `left:${right + 8}px;height:${base + 18}px`, "data-key": "missing",
         "aria-pressed": String(pressed), title: "missing",
-        "aria-label": `${spec.title} missing: ${number(spec.missing_selected)} of ${number(spec.missing_everyone)}`,
+        "aria-label": `${spec.title} missing: ${people(spec.missing_selected)} of ${people(spec.missing_everyone)}`,
         onclick: () => view.tell({ type: "missing" }),
       },
       h("span", { class: "pm-stack", style: `height:${base}px` }, bar(spec.missing_everyone, "pm-all"), bar(spec.missing_selected, pressed ? "pm-some" : "pm-faint")),
@@ -146,7 +148,7 @@ FIGURES.bars = function bars(view, spec) {
   const chosen = new Set(spec.chosen);
   const open = !spec.filtered;
   const row = (label, everyone, selected, pressed, event) => {
-    const width = (n) => `width:${(100 * n) / top}%`;
+    const width = (n) => `width:${(100 * Math.max(n, 0)) / top}%`;
     return h(
       "li",
       {},
@@ -154,7 +156,7 @@ FIGURES.bars = function bars(view, spec) {
         "button",
         {
           type: "button", class: "pm-bar", "data-key": `bar ${label}`, "aria-pressed": String(pressed), disabled: !event,
-          "aria-label": `${label}: ${number(selected)} of ${number(everyone)}`, onclick: () => view.tell(event),
+          "aria-label": `${label}: ${people(selected)} of ${people(everyone)}`, onclick: () => view.tell(event),
         },
         h("span", { class: "pm-label", title: label }, label),
         h(
@@ -163,7 +165,7 @@ FIGURES.bars = function bars(view, spec) {
           h("i", { class: "pm-all", style: width(everyone) }),
           h("i", { class: open || pressed ? "pm-some" : "pm-faint", style: width(selected) }),
         ),
-        h("span", { class: "pm-count" }, selected === everyone ? number(everyone) : `${number(selected)} / ${number(everyone)}`),
+        h("span", { class: "pm-count" }, selected === everyone ? people(everyone) : `${people(selected)} / ${people(everyone)}`),
       ),
     );
   };
