@@ -146,6 +146,7 @@ def test_drugs_that_a_slash_alone_tells_apart():
         dr.make_screen(table, expression())
 
 
+@pytest.mark.filterwarnings("ignore:11 lines are in both tables")
 def test_drugs_and_lines_without_a_value_are_named(tmp_path):
     table = tidy()
     table.loc[(table["drug"] == "Gefitinib") | (table["line"] == "L3"), "ln_ic50"] = np.nan
@@ -159,6 +160,7 @@ def test_drugs_and_lines_without_a_value_are_named(tmp_path):
         dr.make_screen(tidy().assign(ln_ic50=np.nan), expression())
 
 
+@pytest.mark.filterwarnings("ignore:of 24 curves")
 def test_a_drug_of_too_few_doses_is_named():
     doses = 10 / 4.0 ** np.arange(6)
     table = tidy().iloc[: 2 * len(LINES)]
