@@ -1,0 +1,164 @@
+"""The application without a browser: its figures are drawn from the state, and what a person does changes it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pm_lab as pm
+from pm_lab.explorer.live_figure import LiveFigure, bundle
+
+TABS = ["cohort", "compare", "patient", "gene", "export"]
+
+
+@pytest.fixture
+def clinical():
+    rng = np.random.default_rng(0)
+    n = 90
+    return pd.DataFrame(
+        {
+            "age": rng.integers(30, 80, n).astype(float),
+            "grade": pd.Categorical(rng.choice(["low", "high"], n)),
+            "seen": pd.to_datetime("2015-01-01") + pd.to_timedelta(rng.integers(0, 900, n), unit="D"),
+            "marker": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+            "time": rng.exponential(30, n),
+            "event": rng.random(n) < 0.6,
+        },
+        index=[f"SECRET-{i:03d}" for i in range(n)],
+    )
+
+
+@pytest.fixture
+def explorer(clinical, recwarn):
+    rng = np.random.default_rng(1)
+    names = [f"G{i}" for i in range(30)]
+    expression = pd.DataFrame(rng.normal(size=(90, 30)), clinical.index, names)
+    return pm.explore(
+        (clinical, expression), endpoint={"time": "time", "event": "event", "unit": "months"}
+    )
+
+
+def opened(explorer, tab):
+    """The panel of a tab, made and brought up to date as when it is clicked."""
+    explorer._choose_tab({"type": "tab", "key": tab})
+    return explorer._panels[tab]
+
+
+def drawn(explorer, name):
+    return opened(explorer, "cohort")._figures[name].description
+
+
+def brushed(explorer, low, high, live=False):
+    event = {"type": "range", "low": low, "high": high, "missing": False, "live": live}
+    opened(explorer, "cohort")._answer("age", event)
+
+
+def test_brush_changes_the_other_charts_to_what_pandas_counts(explorer, clinical):
+    brushed(explorer, 40, 60)
+    some = clinical[(clinical["age"] >= 40) & (clinical["age"] < 60)]
+    found = drawn(explorer, "grade")
+    assert dict(zip(found["labels"], found["selected"], strict=True)) == some["grade"].value_counts().to_dict()
+    assert explorer.state.n_selected == len(some)
+    assert drawn(explorer, "marker")["missing_selected"] == some["marker"].isna().sum()
+    assert drawn(explorer, "age")["selected"].sum() == len(clinical)  # its own brush is drawn on top
+
+
+def test_a_whole_drag_is_one_step_of_undo(explorer):
+    for high in (45, 50, 55):
+        brushed(explorer, 40, high, live=True)
+    brushed(explorer, 40, 60)
+    assert explorer.state.describe().startswith("40 ≤ age < 60")
+    explorer.state.undo()
+    assert not explorer.state.filters
+    assert not explorer.state.can_undo
+
+
+def test_state_changed_from_code_is_drawn(explorer):
+    opened(explorer, "cohort")
+    explorer.state.set_range("age", 50, 60)
+    assert drawn(explorer, "age")["range"] == [50.0, 60.0]
+    assert "50 ≤ age &lt; 60" in explorer._said.description["html"]
+
+
+def test_categories_missing_values_and_dates_are_filtered_by_clicks(explorer, clinical):
+    panel, state = opened(explorer, "cohort"), explorer.state
+    panel._answer("grade", {"type": "category", "value": "high"})
+    assert state.n_selected == (clinical["grade"] == "high").sum()
+    panel._answer("grade", {"type": "category", "value": "high"})
+    assert not state.filters
+    panel._answer("marker", {"type": "missing"})
+    assert state.n_selected == clinical["marker"].isna().sum()
+    panel._answer("marker", {"type": "clear"})
+    first = (np.datetime64("2016-01-01") - np.datetime64("1970-01-01")).astype(int)
+    panel._answer("seen", {"type": "range", "low": float(first), "high": None, "missing": False, "live": False})
+    assert state.n_selected == (clinical["seen"] >= "2016-01-01").sum()
+
+
+def test_small_counts_are_hidden_on_the_screen_when_asked(explorer, clinical):
+    explorer.state.set_range("age", 40, 43)
+    n = explorer.state.n_selected
+    assert 0 < n < 10
+    assert f"<b>{n}</b>" in explorer._said.description["html"]
+    explorer.state.set_setting("hide_small_counts", True)
+    assert "<b>&lt;10</b>" in explorer._said.description["html"]
+    assert set(drawn(explorer, "grade")["selected"]) == {-1}
+
+
+def test_every_tab_opens_and_follows(explorer):
+    explorer.state.select_patient("SECRET-003")
+    explorer.state.set_setting("gene", "G3")
+    explorer.state.set_categories("grade", ["high"])
+    for tab in TABS:
+        opened(explorer, tab)
+    explorer.state.set_range("age", 40, 60)
+    for tab in TABS:
+        opened(explorer, tab)
+    assert "SECRET-003" in explorer._panels["patient"]._who.description["html"]
+
+
+def test_an_error_is_said_and_not_raised(explorer):
+    panel = opened(explorer, "cohort")
+    figure = panel._figures["age"]
+    figure._answer({"type": "range", "low": 60.0, "high": 40.0, "missing": False, "live": False})
+    assert "Put low below high" in explorer._status.description["html"]
+
+
+def test_no_endpoint_says_how_to_declare_one(clinical, recwarn):
+    explorer = pm.explore(clinical.drop(columns=["time", "event"]))
+    assert "declare_endpoint" in opened(explorer, "cohort")._curve.description["html"]
+    for tab in TABS:
+        opened(explorer, tab)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_hardly_any_patients(clinical, rows, recwarn):
+    explorer = pm.explore(clinical.iloc[:rows])
+    explorer.state.select_patient("SECRET-000")
+    for tab in TABS:
+        opened(explorer, tab)
+    explorer.state.set_range("age", 200, 201)
+    for tab in TABS:
+        opened(explorer, tab)
+    assert explorer.state.n_selected == 0
+
+
+def test_no_widget_holds_a_patient(explorer):
+    """What a notebook saved with its widgets would keep: the state of every widget there is."""
+    import ipywidgets
+
+    explorer.state.select_patient("SECRET-003")
+    explorer.state.set_setting("gene", "G3")
+    for tab in TABS:
+        opened(explorer, tab)
+    held = json.dumps(ipywidgets.Widget.get_manager_state(), default=str)
+    assert "pm-explorer" in held
+    assert "SECRET" not in held
+
+
+def test_figures_share_their_code(explorer):
+    """Each figure carries a loader; the code itself travels once a page, by message."""
+    assert len(LiveFigure()._esm) < 1_000
+    assert len(bundle()) < 50_000
+    assert "https://" not in bundle()
+    assert "http://" not in bundle().replace("http://www.w3.org/2000/svg", "")
