@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pm_lab import keys
 from pm_lab.checks import bulk_of
+from pm_lab.drug_response.learnt import KERNEL_SHARE, Learnt, places_of_drugs, predict_as_new
 from pm_lab.drug_response.lines import TISSUE_SIZE, TISSUE_WEIGHT, WIDTH
-from pm_lab.drug_response.model import KERNEL_SHARE, places_of_drugs, predict_as_new
-from pm_lab.drug_response.patients import are_lines, prepare_rows
+from pm_lab.drug_response.patients import prepare_rows
 from pm_lab.errors import DataError, PmLabError
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 NODES = 24  # of Gauss and Legendre, for the kernel along the path
 LARGEST_GB = 2.0
+COLUMNS = 512  # rows × drugs that go through the networks together
 LARGEST_GAP = 1e-3  # of the largest change explained, or of one unit; rounding of float32 is below 1e-5
 
 
@@ -125,10 +125,11 @@ def integrated_gradients(
     _check_size(adata.n_obs, len(chosen), len(learnt.inputs.genes))
     rows = prepare_rows(learnt, adata, align)
     expression, tissue, inputs = rows.expression, rows.tissue, rows.network
-    start = _start(learnt, inputs)
+    start = start_of(learnt, inputs)
     mix = np.repeat(learnt.tissue.mean(axis=0)[None, :], len(expression), axis=0)
-    values, of_tissue, further = _through_network(learnt, inputs, start, chosen)
-    values += _through_kernel(learnt, expression, chosen)
+    each = np.tile(chosen, (len(expression), 1))
+    values, of_tissue, further = through_network(learnt, inputs, start, each)
+    values += through_kernel(learnt, expression, each)
     of_tissue += (
         KERNEL_SHARE
         * TISSUE_WEIGHT
@@ -140,7 +141,7 @@ def integrated_gradients(
         adata.obs_names.astype(object),
         learnt.drugs[chosen],
         pd.Index(learnt.inputs.genes, dtype=object),
-        "line" if are_lines(learnt, adata) else keys.PATIENT,
+        rows.kind,
         of_tissue * learnt.scale,
         further * learnt.scale,
         predict_as_new(learnt, expression, tissue, inputs)[:, chosen],
@@ -170,7 +171,7 @@ def _check_sum(found: Attribution) -> None:
         )
 
 
-def _start(learnt, inputs: np.ndarray) -> np.ndarray:
+def start_of(learnt: Learnt, inputs: np.ndarray) -> np.ndarray:
     """Inputs of the network at the average line; which modalities were measured stays as in each row."""
     n_genes, n_tissues = len(learnt.inputs.genes), len(learnt.inputs.tissues)
     start = np.zeros_like(inputs)
@@ -182,19 +183,23 @@ def _start(learnt, inputs: np.ndarray) -> np.ndarray:
     return start
 
 
-def _through_network(learnt, inputs: np.ndarray, start: np.ndarray, chosen: np.ndarray):
+def through_network(learnt: Learnt, inputs: np.ndarray, start: np.ndarray, chosen: np.ndarray):
     """Share of the networks: rows × drugs × genes, and rows × drugs of tissue and of further modalities.
 
     Between the ends of the path a hidden unit rises by its slope times the rise of its input, where the slope
     is the share of the path on which it is on.
+
+    Parameters
+    ----------
+    start : the inputs at the other end of the path. chosen : rows × drugs, places of the drugs in training.
     """
     import torch
 
     net = learnt.net
     n_genes, n_tissues = len(learnt.inputs.genes), len(learnt.inputs.tissues)
     with torch.no_grad():
-        to_drug = torch.bmm(net.second, net.drug[:, chosen].transpose(1, 2))  # members × hidden × drugs
-        to_drug = to_drug.reshape(-1, len(chosen)) * ((1 - KERNEL_SHARE) / len(net.first))
+        to_drug = torch.bmm(net.second, net.encode_drugs().transpose(1, 2))  # members × hidden × drugs
+        to_drug = to_drug.reshape(-1, to_drug.shape[2]) * ((1 - KERNEL_SHARE) / len(net.first))
         first = net.first.permute(1, 0, 2).reshape(net.first.shape[1], -1)  # inputs × (members · hidden)
         bias = net.first_bias.reshape(1, -1)
         ends = [torch.as_tensor(part) @ first + bias for part in (inputs, start)]
@@ -202,18 +207,21 @@ def _through_network(learnt, inputs: np.ndarray, start: np.ndarray, chosen: np.n
         slope = (torch.relu(ends[0]) - torch.relu(ends[1])) / torch.where(rise == 0, 1.0, rise)
         slope = torch.where(rise == 0, (ends[0] > 0).float(), slope)
         step = torch.as_tensor(inputs - start)
-        values = np.empty((len(inputs), len(chosen), n_genes), dtype=np.float32)
-        tissue, further = np.empty((2, len(inputs), len(chosen)))
-        for row in _progress(len(inputs)):
-            part = (step[row][:, None] * (first @ (slope[row][:, None] * to_drug))).numpy()
-            values[row] = part[:n_genes].T
-            tissue[row] = part[n_genes : n_genes + n_tissues].sum(axis=0)
-            further[row] = part[n_genes + n_tissues :].sum(axis=0)
+        values = np.empty((*chosen.shape, n_genes), dtype=np.float32)
+        tissue, further = np.empty((2, *chosen.shape))
+        for rows in _blocks(*chosen.shape):
+            drugs = torch.as_tensor(chosen[rows])
+            weighted = slope[rows].T[:, :, None] * to_drug[:, drugs]  # (members · hidden) × rows × drugs
+            part = (first @ weighted.reshape(len(weighted), -1)).reshape(-1, *drugs.shape)
+            part = (part * step[rows].T[:, :, None]).numpy()
+            values[rows] = part[:n_genes].transpose(1, 2, 0)
+            tissue[rows] = part[n_genes : n_genes + n_tissues].sum(axis=0)
+            further[rows] = part[n_genes + n_tissues :].sum(axis=0)
     return values, tissue, further
 
 
-def _through_kernel(learnt, expression: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Share of the Gaussian kernel: rows × drugs × genes.
+def through_kernel(learnt: Learnt, expression: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Share of the Gaussian kernel: rows × drugs × genes; ``chosen`` as for :func:`through_network`.
 
     At a share s of the path the gradient of the kernel between s·x and a line z is
     −2 γ w (s·x − z) k(s), so that all genes need two integrals a pair only: those of k(s) and of s·k(s).
@@ -229,18 +237,21 @@ def _through_kernel(learnt, expression: np.ndarray, chosen: np.ndarray) -> np.nd
         near = np.exp(-gamma * np.maximum(share**2 * length - 2 * share * product + other, 0.0))
         once += size / 2 * near
         with_share += size / 2 * share * near
-    to_drug = (KERNEL_SHARE * learnt.coefficients @ learnt.axes[chosen].T).astype(np.float32)
-    pulled = with_share @ to_drug  # rows × drugs
-    values = np.empty((len(expression), len(chosen), expression.shape[1]), dtype=np.float32)
+    to_drug = (KERNEL_SHARE * learnt.coefficients @ learnt.axes.T).astype(np.float32)  # lines × drugs
+    values = np.empty((*chosen.shape, expression.shape[1]), dtype=np.float32)
     transposed = known.T.astype(np.float32)
-    for row, x in enumerate(expression):
-        towards = transposed @ (once[row][:, None].astype(np.float32) * to_drug)
-        values[row] = (-2 * gamma * (weight * x)[:, None] * (x[:, None] * pulled[row] - towards)).T
+    for row, (x, drugs) in enumerate(zip(expression, chosen, strict=True)):
+        towards = transposed @ (once[row][:, None].astype(np.float32) * to_drug[:, drugs])
+        pulled = with_share[row] @ to_drug[:, drugs]
+        values[row] = (-2 * gamma * (weight * x)[:, None] * (x[:, None] * pulled - towards)).T
     return values
 
 
-def _progress(n_rows: int):
+def _blocks(n_rows: int, n_drugs: int):
+    """Slices of rows, with a progress bar where they are many."""
     from tqdm.auto import tqdm
 
-    quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
-    return tqdm(range(n_rows), desc="attributions", leave=False, disable=quiet)
+    step = max(1, COLUMNS // max(n_drugs, 1))
+    quiet = os.environ.get("PM_LAB_PROGRESS") == "0" or n_rows <= step
+    starts = tqdm(range(0, n_rows, step), desc="attributions", leave=False, disable=quiet)
+    return (slice(start, start + step) for start in starts)

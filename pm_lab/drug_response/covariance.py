@@ -6,32 +6,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RANK = 20  # of the factor model that the full covariance starts from
+RANK = 8  # of the factor model that the full covariance starts from
 FACTOR_STEPS = 25
 FULL_STEPS = 2  # more of them learn noise
 SHRINKAGE = 0.1  # of the covariances between drugs
+FURTHER_SHRINKAGE = (0.0, 0.2, 0.4, 0.6, 0.8)  # where lines are few; the masked pairs choose
 PRIOR_LINES = 1.0  # lines' worth of evidence that a drug is as noisy as the others
 MASKED = 0.1  # of the pairs, to see how well gaps are filled in
 BLOCK = 6_000_000  # numbers in the covariances that are inverted together
 
 
 @dataclass(frozen=True)
-class FilledResponses:
-    """Responses with their gaps filled in, lines × drugs.
+class KnownLines:
+    """What is expected of lines with known responses, lines × drugs.
 
     Attributes
     ----------
-    filled : measured values, and what the other drugs of the line say where there is none.
-    expected : what the other drugs of the line say, for measured pairs too: their own value is left out.
-    covariance : drugs × drugs.
+    expected : from the genes of the line and its responses to other drugs; never from the value itself.
+    errors : observed − expected, NaN where not measured, as large as were the covariance not learnt from the
+        same values.
+    shrinkage : that the masked pairs chose.
     """
 
-    filled: np.ndarray
     expected: np.ndarray
-    covariance: np.ndarray
+    errors: np.ndarray
+    shrinkage: float
 
 
-def fill_responses(residual: np.ndarray, n_lines: int) -> FilledResponses:
+def fill_responses(residual: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray]:
     """Learn the covariance of the drugs by expectation–maximisation, and fill in what was not measured.
 
     A factor model of the drugs gives a first covariance; a few steps on the full one, its off-diagonal
@@ -42,41 +44,80 @@ def fill_responses(residual: np.ndarray, n_lines: int) -> FilledResponses:
     residual : lines × drugs, NaN where not measured; of variance about 1.
     n_lines : the first so many lines are filled in; the others only teach the covariance.
 
+    Returns
+    -------
+    filled, lines × drugs: measured values, and what the other drugs of the line say where there is none; and
+    the covariance, drugs × drugs.
+
     Source
     ------
     Rubin and Thayer 1982, doi:10.1007/BF02293851 (factor model); Dempster, Laird and Rubin 1977,
     doi:10.1111/j.2517-6161.1977.tb01600.x.
     """
+    mean, covariance = _learn(residual)
+    return _conditional(residual[:n_lines], mean, covariance)[0], covariance
+
+
+def expect_known(residual: np.ndarray, from_genes: np.ndarray, seed: int) -> KnownLines:
+    """What the genes of a line and its responses to other drugs say together.
+
+    The prediction from the genes is the prior mean of a line; how far its responses lie from it, drug by drug
+    and together, is learnt as a covariance (lines without expression have the prior mean 0). Given that, each
+    value is expected where the other responses of the line move it: a line with few of them stays at what its
+    genes say. A covariance that is learnt without a tenth of the pairs judges on these by how much to shrink
+    further what drugs share, and by what factor errors are larger on pairs that it did not see.
+
+    Parameters
+    ----------
+    residual : as for :func:`fill_responses`.
+    from_genes : the first lines × drugs, predicted by what had not seen the line.
+    seed : of the pairs that are masked.
+    """
+    n_lines = len(from_genes)
+    left = np.array(residual)
+    left[:n_lines] -= from_genes
+    observed = left[:n_lines]
+    masked = _masked(left, n_lines, seed)
+    judged = np.isnan(masked[:n_lines]) & ~np.isnan(observed)
+    shrinkage, size = FURTHER_SHRINKAGE[0], 0.0
+    if judged.any():
+        mean, covariance = _learn(masked)
+        sizes = {}
+        for further in FURTHER_SHRINKAGE:
+            filled = _conditional(masked[:n_lines], mean, _shrunk(covariance, further))[0]
+            sizes[further] = float(np.mean((observed - filled)[judged] ** 2))
+        shrinkage = min(sizes, key=sizes.get)
+        size = sizes[shrinkage]
+    mean, covariance = _learn(left)
+    expected = _conditional(observed, mean, _shrunk(covariance, shrinkage))[1]
+    errors = observed - expected
+    own = float(np.mean(errors[judged] ** 2)) if judged.any() else 0.0
+    factor = max(np.sqrt(size / own), 1.0) if own > 0 else 1.0
+    return KnownLines(from_genes + expected, errors * factor, shrinkage)
+
+
+def _masked(residual: np.ndarray, n_lines: int, seed: int) -> np.ndarray:
+    """The same without a tenth of the pairs of the first lines."""
+    masked = np.zeros(residual.shape, bool)
+    masked[:n_lines] = np.random.default_rng(seed).random((n_lines, residual.shape[1])) < MASKED
+    left = np.where(masked, np.nan, residual)
+    # A drug keeps all of its values where masking would leave it next to none.
+    return np.where((~np.isnan(left)).sum(axis=0) < 2, residual, left)
+
+
+def _learn(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the drugs."""
     known = ~np.isnan(residual)
     values = np.where(known, residual, 0.0)
     mean, covariance = _factor_model(values, known.astype(float))
     for _ in range(FULL_STEPS):
         mean, covariance = _full_step(values, known, mean, covariance)
-    filled, expected = _conditional(values[:n_lines], known[:n_lines], mean, covariance)
-    return FilledResponses(filled, expected, covariance)
+    return mean, covariance
 
 
-def errors_of_filling(residual: np.ndarray, expected: np.ndarray, seed: int) -> np.ndarray:
-    """How wrong ``expected`` is, lines × drugs, were the covariance not learnt from the same values.
-
-    Another covariance is learnt without a tenth of the pairs, and its errors on them say by what factor those
-    of ``expected`` are too small.
-
-    Parameters
-    ----------
-    residual : as for :func:`fill_responses`. expected : what it found, for its first lines.
-    """
-    n_lines = len(expected)
-    errors = residual[:n_lines] - expected
-    masked = np.zeros(residual.shape, bool)
-    masked[:n_lines] = np.random.default_rng(seed).random(expected.shape) < MASKED
-    left = np.where(masked, np.nan, residual)
-    # A drug keeps all of its values where masking would leave it next to none.
-    left = np.where((~np.isnan(left)).sum(axis=0) < 2, residual, left)
-    judged = np.isnan(left[:n_lines]) & ~np.isnan(errors)
-    honest = (residual[:n_lines] - fill_responses(left, n_lines).filled)[judged]
-    own = errors[judged]
-    return errors * max(np.sqrt(np.mean(honest**2) / np.mean(own**2)), 1.0) if judged.any() else errors
+def _shrunk(covariance: np.ndarray, share: float) -> np.ndarray:
+    """Covariances between drugs made smaller; variances stay."""
+    return (1 - share) * covariance + share * np.diag(np.diag(covariance))
 
 
 def _factor_model(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,15 +189,17 @@ def _full_step(
     mean = filled.mean(axis=0)
     centred = filled - mean
     second = (centred.T @ centred + unsure.double().numpy()) / len(values)
-    return mean, (1 - SHRINKAGE) * second + SHRINKAGE * np.diag(np.diag(second))
+    return mean, _shrunk(second, SHRINKAGE)
 
 
 def _conditional(
-    values: np.ndarray, known: np.ndarray, mean: np.ndarray, covariance: np.ndarray
+    residual: np.ndarray, mean: np.ndarray, covariance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Responses with gaps filled in, and what each would be thought to be from the others of its line."""
     import torch
 
+    known = ~np.isnan(residual)
+    values = np.where(known, residual, 0.0)
     full = torch.as_tensor(covariance, dtype=torch.float32)
     filled, expected = np.array(values), np.array(values)
     for rows, mask, difference, factor in _blocks(values, known, mean, covariance):

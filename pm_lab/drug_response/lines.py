@@ -121,35 +121,53 @@ class LineKernel:
         return near + TISSUE_WEIGHT * (tissue @ tissues.T)
 
 
-def ridge_path(kernel: np.ndarray, residual: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ridge_path(
+    kernel: np.ndarray, residual: np.ndarray, axes: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Kernel ridge regression of the axes of response, each with a penalty of its own.
 
-    The penalty of an axis is the one with the smallest error on lines left out one at a time, by the closed
-    form; an axis that no penalty predicts is not predicted.
+    The penalty of an axis is the one with the smallest error on groups of lines left out in turn, by the
+    closed form; an axis that no penalty predicts is not predicted.
 
     Parameters
     ----------
     kernel : lines × lines. residual : lines × drugs. axes : drugs × axes, orthonormal.
+    groups : numbers, one a line: lines of one group are left out together.
 
     Returns
     -------
-    coefficients, lines × axes, and predictions of each line from the others, lines × drugs.
+    coefficients, lines × axes, and predictions of each line from the other groups, lines × drugs.
     """
     target = residual @ axes
     values, vectors = np.linalg.eigh(kernel)
     rotated = vectors.T @ target
+    parts = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     smallest = (target**2).sum(axis=0)
     coefficients, left_out = np.zeros_like(target), np.zeros_like(target)
     for penalty in PENALTIES:
         shrunk = values / (values + penalty)
-        own = ((vectors**2) @ shrunk)[:, None]
-        without = (vectors @ (shrunk[:, None] * rotated) - own * target) / (1 - own)
-        error = ((target - without) ** 2).sum(axis=0)
+        errors = _errors_left_out(
+            target, target - vectors @ (shrunk[:, None] * rotated), vectors, shrunk, parts
+        )
+        error = (errors**2).sum(axis=0)
         better = error < smallest
         smallest = np.where(better, error, smallest)
-        left_out[:, better] = without[:, better]
+        left_out[:, better] = (target - errors)[:, better]
         coefficients[:, better] = (vectors @ (rotated / (values + penalty)[:, None]))[:, better]
     return coefficients, left_out @ axes.T
+
+
+def _errors_left_out(
+    target: np.ndarray, errors: np.ndarray, vectors: np.ndarray, shrunk: np.ndarray, parts: list[np.ndarray]
+) -> np.ndarray:
+    """Errors of each group were it left out, from those of the regression on all lines: (I − H)⁻¹ errors."""
+    if len(parts) == len(target):
+        return errors / (1 - (vectors**2) @ shrunk)[:, None]
+    found = np.empty_like(errors)
+    for rows in parts:
+        own = np.eye(len(rows)) - (vectors[rows] * shrunk) @ vectors[rows].T
+        found[rows] = np.linalg.solve(own, errors[rows])
+    return found
 
 
 def tissue_of(adata: AnnData) -> np.ndarray:

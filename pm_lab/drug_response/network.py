@@ -22,14 +22,16 @@ WEIGHT_DECAY = 1e-2
 BATCH = 128
 LOOK_EVERY = 5  # epochs between two looks at the validation part
 PATIENCE = 4  # looks without a better one
+UNKNOWN = 0.1  # of the drugs, which in a step are known by their structures alone
+NO_MEMORY = ("allocate memory", "not enough memory", "ALLOC_FAILED")  # in what torch says of it
 
 
 class DrugResponseNet(nn.Module):
     """An ensemble of networks that are trained together: every tensor has an axis of members.
 
     A line is encoded from its genes by one hidden layer (ReLU, dropout of genes and of hidden units), a drug
-    is a learnt embedding, which starts from the axes along which drugs go together. The response of all lines
-    to all drugs is the product of the two.
+    is a learnt embedding, which starts from the axes along which drugs go together, and if structures are
+    given a linear map of these on top. The response of all lines to all drugs is the product of the two.
 
     Parameters
     ----------
@@ -37,6 +39,7 @@ class DrugResponseNet(nn.Module):
     axes : drugs × axes, where the embeddings of the drugs start.
     members, hidden : networks of the ensemble, and hidden units of each.
     seed : of the first weights.
+    structures : drugs × numbers that describe their structures, 0 where nothing is known, or None.
 
     Examples
     --------
@@ -47,7 +50,7 @@ class DrugResponseNet(nn.Module):
     torch.Size([2, 7, 3])
     """
 
-    def __init__(self, n_inputs: int, axes, members: int, hidden: int, seed: int = 0):
+    def __init__(self, n_inputs: int, axes, members: int, hidden: int, seed: int = 0, structures=None):
         super().__init__()
         axes = torch.as_tensor(axes, dtype=torch.float32)
         random = torch.Generator().manual_seed(seed)
@@ -58,6 +61,10 @@ class DrugResponseNet(nn.Module):
         self.second = nn.Parameter(second * 0.1 / math.sqrt(hidden))
         self.second_bias = nn.Parameter(torch.zeros(members, 1, axes.shape[1]))
         self.drug = nn.Parameter(axes.repeat(members, 1, 1))
+        known = None if structures is None else torch.as_tensor(structures, dtype=torch.float32)
+        self.register_buffer("structures", known)
+        if known is not None:
+            self.of_structure = nn.Parameter(torch.zeros(members, known.shape[1], axes.shape[1]))
 
     def encode_lines(self, lines, random: torch.Generator | None = None):
         """Members × lines × axes. ``random``: dropout is on, and takes its numbers from there."""
@@ -67,9 +74,23 @@ class DrugResponseNet(nn.Module):
         hidden = torch.relu(torch.baddbmm(self.first_bias, lines, self.first))
         return torch.baddbmm(self.second_bias, _dropout(hidden, DROPOUT, random), self.second)
 
+    def encode_drugs(self, random: torch.Generator | None = None):
+        """Members × drugs × axes. ``random``: a tenth of the drugs is taken for unseen in each member."""
+        if self.structures is None:
+            return self.drug
+        own = self.drug
+        if random is not None:
+            unseen = torch.rand(*own.shape[:2], 1, generator=random, device=own.device) < UNKNOWN
+            own = torch.where(unseen, own.mean(dim=1, keepdim=True), own)
+        return own + self.structures @ self.of_structure
+
+    def encode_unseen(self, structures):
+        """Members × drugs × axes of drugs that were not in training: the mean drug, and their structures."""
+        return self.drug.mean(dim=1, keepdim=True) + structures @ self.of_structure
+
     def forward(self, lines, random: torch.Generator | None = None):
         """Members × lines × drugs: what each line adds to the mean of each drug."""
-        return torch.bmm(self.encode_lines(lines, random), self.drug.transpose(1, 2))
+        return torch.bmm(self.encode_lines(lines, random), self.encode_drugs(random).transpose(1, 2))
 
 
 def _dropout(values, share: float, random: torch.Generator | None):
@@ -97,6 +118,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def advice_on_memory(device: torch.device, members: int, hidden: int) -> Iterator[None]:
+    """Raise PmLabError, with what to do, where memory runs out: that of the device, of numpy or of torch."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not full and not any(words in str(error) for words in NO_MEMORY):
+            raise
+        elsewhere = ", or train on the CPU, device='cpu'" if device.type == "cuda" else ""
+        raise PmLabError(
+            f"{device} has too little memory for {members:,} networks of {hidden:,} hidden units. Pass fewer "
+            f"of either, DrugResponseModel(members=4, hidden=128){elsewhere}, or a screen with fewer genes."
+        ) from error
+
+
 def choose_device(device: str) -> torch.device:
     """The device to train on: "auto" is CUDA where there is one, else the CPU.
 
@@ -115,13 +152,17 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise DataError(f"device={device!r} is none: 'auto', 'cpu' or 'cuda'.") from error
+    if found.type not in ("cpu", "cuda"):
+        raise DataError(f"device={device!r} is not made use of: 'auto', 'cpu' or 'cuda'.")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise DataError(
             f"device={device!r}, but torch {torch.__version__} finds no CUDA device here. Pass "
             "device='auto' or 'cpu', or install a build of torch with CUDA."
         )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise DataError(f"device={device!r}, but there are {torch.cuda.device_count()} CUDA devices here.")
     return found
 
 
@@ -145,12 +186,21 @@ class Training:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def held_out_lines(n_lines: int, members: int, seed: int) -> np.ndarray:
-    """The member that is validated on each line: every line once, an equal share a member."""
-    order = np.random.default_rng(seed).permutation(n_lines)
-    member = np.empty(n_lines, int)
-    member[order] = np.arange(n_lines) % members
-    return member
+def held_out_lines(groups: np.ndarray, members: int, seed: int) -> np.ndarray:
+    """The member that is validated on each line: every line once, about an equal share a member.
+
+    Parameters
+    ----------
+    groups : numbers from 0, one a line: lines of one group are held out together.
+    """
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    member, share = np.empty(len(sizes), int), np.zeros(members, int)
+    for group in order:  # the largest first, each to the member with the fewest lines so far
+        member[group] = share.argmin()
+        share[member[group]] += sizes[group]
+    return member[groups]
 
 
 def train(
@@ -175,7 +225,7 @@ def train(
     Raises
     ------
     PmLabError
-        The loss is no number any more, or the memory of the device does not suffice.
+        The loss is no number any more.
     """
     from tqdm.auto import tqdm
 
@@ -188,22 +238,16 @@ def train(
     parts = _training_lines(member_of_line, len(net.first))
     quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
     bar = tqdm(total=max_epochs, initial=state.epoch, desc="network", leave=False, disable=quiet)
-    try:
-        with bar:
-            while state.epoch < max_epochs and state.looks_since < PATIENCE:
-                loss = _epoch(net, optimizer, lines, goal, parts, state.epoch, max_epochs, seed)
-                state.epoch += 1
-                bar.update()
-                if state.epoch % LOOK_EVERY == 0 or state.epoch == max_epochs:
-                    _look(net, optimizer, lines, goal, member_of_line, loss, state)
-                    bar.set_postfix(validation=f"{state.history[-1]['validation_loss']:.4f}")
-                    if keep:
-                        keep(state)
-    except torch.OutOfMemoryError as error:
-        raise PmLabError(
-            f"{device} has too little memory for {len(net.first):,} members of {net.first.shape[2]:,} hidden "
-            "units. Pass fewer of either, DrugResponseModel(members=4, hidden=128), or device='cpu'."
-        ) from error
+    with bar:
+        while state.epoch < max_epochs and state.looks_since < PATIENCE:
+            loss = _epoch(net, optimizer, lines, goal, parts, state.epoch, max_epochs, seed)
+            state.epoch += 1
+            bar.update()
+            if state.epoch % LOOK_EVERY == 0 or state.epoch == max_epochs:
+                _look(net, optimizer, lines, goal, member_of_line, loss, state)
+                bar.set_postfix(validation=f"{state.history[-1]['validation_loss']:.4f}")
+                if keep:
+                    keep(state)
     with torch.no_grad():
         for name, weight in net.named_parameters():
             weight.copy_(state.tensors[f"best.{name}"])
@@ -228,7 +272,7 @@ def _epoch(net, optimizer, lines, goal, parts, epoch: int, max_epochs: int, seed
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * _schedule((epoch + step / n_steps) / max_epochs)
         optimizer.zero_grad()
-        with torch.autocast(lines.device.type, torch.bfloat16, enabled=lines.device.type == "cuda"):
+        with torch.autocast(lines.device.type, torch.bfloat16, enabled=halves(lines.device)):
             predicted = net(lines[batch], random)
         # Summed over members: the step of one does not depend on how many there are.
         loss = ((predicted.float() - goal[batch]) ** 2).mean(dim=(1, 2)).sum()
@@ -238,6 +282,14 @@ def _epoch(net, optimizer, lines, goal, parts, epoch: int, max_epochs: int, seed
     if not math.isfinite(total):
         raise PmLabError(f"the loss of the network is {total} after epoch {epoch + 1}: training diverged.")
     return total / n_steps
+
+
+def halves(device: torch.device) -> bool:
+    """Whether to train in mixed precision: with bfloat16, whose range needs no scaling of the loss.
+
+    GPUs that would only emulate it train in float32.
+    """
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _schedule(done: float) -> float:
@@ -252,6 +304,8 @@ def _look(net, optimizer, lines, goal, member_of_line, training_loss: float, sta
     with torch.no_grad():
         own = net(lines)[torch.as_tensor(member_of_line), torch.arange(len(lines))]
         loss = float(((own - goal) ** 2).mean())
+    if not math.isfinite(loss):
+        raise PmLabError(f"the validation loss is {loss} after epoch {state.epoch}: training diverged.")
     state.history.append({"epoch": state.epoch, "training_loss": training_loss, "validation_loss": loss})
     weights = {name: weight.detach().cpu().clone() for name, weight in net.named_parameters()}
     best = {name: state.tensors.get(f"best.{name}") for name in weights}

@@ -109,7 +109,7 @@ def explain(
             PmLabWarning,
             stacklevel=2,
         )
-    widening = _widening(learnt.expression, members)
+    widening = set_widening(learnt.expression, members)
     found = integrated_gradients(model, adata, drugs, align)
     effect = gene_effects(found)
     scored = _score_pathways(effect, members, widening, n_permutations, seed)
@@ -143,7 +143,7 @@ def pathway_members(
     return {name: place[place >= 0] for name, place in places.items()}, mapping
 
 
-def _widening(expression: np.ndarray, members: dict[str, np.ndarray]) -> np.ndarray:
+def set_widening(expression: np.ndarray, members: dict[str, np.ndarray]) -> np.ndarray:
     """By how much a sum over the genes of each pathway spreads wider than over genes that do not go together.
 
     The variance of a sum of n values of unit variance and mean correlation r is n (1 + (n − 1) r).
@@ -212,15 +212,12 @@ def _gene_table(found: Attribution, effect: np.ndarray) -> pd.DataFrame:
 
 
 def _row_table(found: Attribution, members: dict[str, np.ndarray], widening: np.ndarray) -> pd.DataFrame:
-    sizes = np.array([len(place) for place in members.values()])
     names = np.array(list(members), dtype=object)
     n_drugs, n_names = len(found.drugs), len(names)
-    contribution = np.stack([found.values[:, :, place].sum(axis=2) for place in members.values()], axis=2)
-    score = np.zeros(contribution.shape)
-    for row, values in enumerate(found.values):
-        mean, deviation = _of_random_sets(values.T.astype(float), sizes)
-        deviation = deviation * widening
-        np.divide(contribution[row] - mean, deviation, out=score[row], where=deviation > 0)
+    contribution, score = (
+        np.stack(part)
+        for part in zip(*(score_row(values, members, widening) for values in found.values), strict=True)
+    )
     return pd.DataFrame(
         {
             found.kind: np.repeat(found.rows.to_numpy(object), n_drugs * n_names),
@@ -230,6 +227,21 @@ def _row_table(found: Attribution, members: dict[str, np.ndarray], widening: np.
             "score": score.ravel(),
         }
     )
+
+
+def score_row(
+    values: np.ndarray, members: dict[str, np.ndarray], widening: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the genes of each pathway add for one row, and that against random sets: drugs × pathways.
+
+    ``values`` : drugs × genes, of :class:`Attribution`.
+    """
+    sizes = np.array([len(place) for place in members.values()])
+    contribution = np.stack([values[:, place].sum(axis=1) for place in members.values()], axis=1)
+    mean, deviation = _of_random_sets(values.T.astype(float), sizes)
+    deviation = deviation * widening
+    score = np.divide(contribution - mean, deviation, out=np.zeros_like(mean), where=deviation > 0)
+    return contribution, score
 
 
 def correlate_pathways(

@@ -7,7 +7,6 @@ the lines in level and spread, and a model that is given it raw predicts from th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import pandas as pd
 
 from pm_lab import checks, gene_sets, keys
 from pm_lab.drug_response.contract import MODALITIES, check_expression, first
+from pm_lab.drug_response.learnt import known_lines
 from pm_lab.drug_response.lines import FEWEST_GENES, LineInputs, tissue_of
 from pm_lab.errors import DataError, PmLabWarning
 
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 ALIGNMENTS = ("auto", "gene", "sample", "none")
 FEWEST_PATIENTS = 20  # whose ranks say where a patient stands in a gene
 FEWEST_LINES = 20  # of a tissue, to be the reference of its patients
-NEIGHBOURS = 5  # lines whose mean distance says how far a patient is from all of them
-MOST_ISOLATED = 0.99  # of the lines are nearer to their neighbours
-SHOWN_LINES = 3
 ALL_TISSUES = "lines of all tissues"
-PURPOSE = (
-    "A ranking for research, made from cell lines: no recommendation of a treatment. Intervals are measured "
-    "on cell lines left out; for patients their coverage is not known."
-)
 
 
 @dataclass(frozen=True)
@@ -44,12 +37,16 @@ class PreparedRows:
     expression : rows × genes of training, in SD of the lines, aligned.
     tissue : rows × tissues of training.
     network : the inputs of the networks, with the same expression.
+    known : places of rows that are lines of training, −1 for others (:func:`known_lines`).
+    kind : what a row is, "line" or "patient".
     record : what is said of it in ``attrs``: "genes" and "alignment".
     """
 
     expression: np.ndarray
     tissue: np.ndarray
     network: np.ndarray
+    known: np.ndarray
+    kind: str
     record: dict
 
 
@@ -133,8 +130,6 @@ def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
     """
     if align not in ALIGNMENTS:
         raise DataError(f"align={align!r}: one of {', '.join(ALIGNMENTS)}.")
-    if align == "auto" and are_lines(learnt, adata):
-        align = "none"
     checks.unique_names(adata)
     check_expression(adata)
     overlap = _overlap(learnt, adata.var_names)
@@ -143,18 +138,20 @@ def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
     renamed = _renamed(adata, overlap)
     expression = learnt.inputs.expression(renamed)
     measured = (overlap["status"] != "absent").to_numpy()
+    known = known_lines(learnt, adata.obs_names, expression, measured)
+    # Cell lines have responses, or are those of training; others are patients.
+    kind = "line" if keys.RESPONSE in adata.obsm or (known >= 0).any() else keys.PATIENT
+    if align == "auto" and kind == "line":
+        align = "none"
     expression, groups = _align(learnt, expression, measured, tissue_of(adata), align)
     return PreparedRows(
         expression,
         learnt.inputs.tissue(renamed),
         learnt.inputs.network(renamed, expression),
+        known,
+        kind,
         {"genes": _said_of_genes(overlap), "alignment": groups},
     )
-
-
-def are_lines(learnt, adata: AnnData) -> bool:
-    """Cell lines have responses, or are those of training; others are patients."""
-    return keys.RESPONSE in adata.obsm or bool(adata.obs_names.isin(learnt.lines).any())
 
 
 def _refuse_few(overlap: pd.DataFrame, names: pd.Index) -> None:
@@ -313,121 +310,3 @@ def _by_sample(
     rank = rankdata(level(rows), axis=1) - 1
     found = np.interp(rank, np.arange(len(average)), average)
     return np.where(np.isinf(inputs.numbers["scale"][measured]), 0.0, (found - center) / scale)
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Where rows are among the lines of training, in the space of the kernel.
-
-    Attributes
-    ----------
-    order : rows × lines, places of the lines, nearest first.
-    isolation : mean distance to the five nearest lines; 1 is that of the line of training that only 1 % of
-        the lines are further from their own neighbours than.
-    """
-
-    order: np.ndarray
-    isolation: np.ndarray
-
-    @classmethod
-    def of(cls, learnt, expression: np.ndarray, names: pd.Index) -> Neighbours:
-        to_lines = learnt.kernel.distances(expression, learnt.expression)
-        place = learnt.lines.get_indexer(names)
-        known = np.flatnonzero(place >= 0)
-        to_lines[known, place[known]] = np.inf  # a line is no neighbour of itself
-        between = learnt.kernel.distances(learnt.expression, learnt.expression)
-        np.fill_diagonal(between, np.inf)
-        limit = np.quantile(_to_nearest(between), MOST_ISOLATED)
-        return cls(np.argsort(to_lines, axis=1, kind="stable"), _to_nearest(to_lines) / max(limit, 1e-12))
-
-    def tested(self, measured: np.ndarray) -> np.ndarray:
-        """Rows × up to 3: places of the nearest lines on which a drug was measured."""
-        number = np.cumsum(measured[self.order], axis=1)
-        n = min(SHOWN_LINES, int(measured.sum()))
-        first_places = np.stack([(number > k).argmax(axis=1) for k in range(n)], axis=1)
-        return np.take_along_axis(self.order, first_places, axis=1)
-
-
-def _to_nearest(distances: np.ndarray) -> np.ndarray:
-    return np.sort(distances, axis=1)[:, :NEIGHBOURS].mean(axis=1)
-
-
-def ranked_table(
-    learnt,
-    adata: AnnData,
-    prepared: PreparedRows,
-    predicted: np.ndarray,
-    width: np.ndarray,
-    chosen: np.ndarray,
-) -> pd.DataFrame:
-    """Predictions as a table, most sensitive first within a patient; what it says is with ``predict``.
-
-    Parameters
-    ----------
-    predicted, width : rows × chosen drugs: predictions, and half widths of their intervals.
-    chosen : places of the drugs in training.
-    """
-    n_rows, n_drugs = predicted.shape
-    reference = learnt.left_out[:, chosen]
-    near = Neighbours.of(learnt, prepared.expression, adata.obs_names)
-    nearest, responses = _evidence(learnt, near, chosen)
-    who = "line" if are_lines(learnt, adata) else keys.PATIENT
-    percentile = _percentiles(predicted, reference)
-    beyond = (predicted - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
-    order = np.lexsort((beyond, percentile), axis=1)  # drugs beyond all lines are told apart
-    outside = near.isolation > 1
-    at = lambda array: np.take_along_axis(array, order, axis=1).ravel()  # noqa: E731
-    names = learnt.drugs[chosen].to_numpy(object)
-    table = pd.DataFrame(
-        {
-            who: np.repeat(adata.obs_names.to_numpy(object), n_drugs),
-            "drug": names[order].ravel(),
-            "rank": np.tile(np.arange(1, n_drugs + 1), n_rows),
-            learnt.measure: at(predicted),
-            "lower": at(predicted - width),
-            "upper": at(predicted + width),
-            "percentile": at(percentile),
-            "nearest_lines": at(nearest),
-            f"nearest_{learnt.measure}": at(responses),
-            "out_of_distribution": np.repeat(outside, n_drugs),
-            "isolation": np.repeat(near.isolation, n_drugs),
-        }
-    )
-    _say_outside(outside, adata.obs_names, who)
-    table.attrs = {
-        "purpose": PURPOSE,
-        **prepared.record,
-        "out_of_distribution": {"rows": n_rows, "outside": int(outside.sum()), "neighbours": NEIGHBOURS},
-    }
-    return table
-
-
-def _evidence(learnt, near: Neighbours, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Names of the nearest lines on which each drug was measured, and their mean response; rows × drugs."""
-    lines, response = learnt.lines.to_numpy(object), learnt.left_out + learnt.errors_new
-    names = np.empty((len(near.order), len(chosen)), dtype=object)
-    means = np.empty(names.shape)
-    for place, drug in enumerate(chosen):
-        tested = near.tested(~np.isnan(response[:, drug]))
-        names[:, place] = [", ".join(map(str, row)) for row in lines[tested]]
-        means[:, place] = response[tested, drug].mean(axis=1)
-    return names, means
-
-
-def _percentiles(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The share of the reference below each prediction, in percent, drug by drug."""
-    columns = [
-        np.searchsorted(np.sort(known), new) for known, new in zip(reference.T, predicted.T, strict=True)
-    ]
-    return 100 * np.stack(columns, axis=1) / len(reference)
-
-
-def _say_outside(outside: np.ndarray, names: pd.Index, who: str) -> None:
-    if outside.any() and who == keys.PATIENT:
-        warnings.warn(
-            f"{int(outside.sum()):,} of {len(outside):,} patients are further from the lines of training "
-            f"than 99 % of these lines are from each other ({first(names[outside])}): out_of_distribution. "
-            "What is predicted for them is extrapolated.",
-            PmLabWarning,
-            stacklevel=4,
-        )

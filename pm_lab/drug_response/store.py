@@ -33,11 +33,18 @@ def write_folder(
     name = f"{digest[:12]}.{NUMBERS}"
     _write(folder / name, packed)
     content = {"format": kind, "version": version, "numbers": name, "sha256": digest, **description}
+    content["checksum"] = checksum(content)
     _write(folder / DESCRIPTION, json.dumps(content, indent=1).encode())
     for other in folder.glob(f"*.{NUMBERS}"):
         if other.name != name:
             other.unlink(missing_ok=True)
     return folder
+
+
+def checksum(content: Mapping) -> str:
+    """SHA-256 of a description without its own checksum: it shows what was changed by hand or cut off."""
+    rest = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -80,15 +87,19 @@ def read_folder(folder: str | Path, kind: str, version: int) -> tuple[dict[str, 
 def _description(path: Path, kind: str, version: int) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}. Is this the folder of a saved model?") from error
     if not isinstance(content, dict) or content.get("format") != kind:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path} is no {kind}: its format is {found!r}.")
     if content.get("version") != version:
         raise DataError(
-            f"{path} has the format version {content.get('version')!r}, this pm_lab reads {version}: train "
-            "and save the model again, or use the pm_lab that wrote it."
+            f"{path} was written by another version (format {content.get('version')!r}, this reads "
+            f"{version}): train and save again, or use the pm_lab that wrote it."
+        )
+    if content.get("checksum") != checksum(content):
+        raise DataError(
+            f"{path} is damaged: it is not what was saved (another SHA-256). Copy or save the model again."
         )
     return content
 

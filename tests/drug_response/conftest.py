@@ -1,5 +1,6 @@
 """The built-in screen, and a real one where the data are at hand."""
 
+import numpy as np
 import pytest
 
 import pm_lab as pm
@@ -15,6 +16,21 @@ def built_in():
 def screen(built_in):
     """A copy of the built-in screen that a test may spoil."""
     return built_in.copy()
+
+
+@pytest.fixture(scope="session")
+def few_lines(built_in):
+    """60 lines × 10 drugs, with every fifth value missing; not to be changed."""
+    part = pm.drug_response.take_drugs(built_in[:60].copy(), built_in.obsm["response"].columns[:10])
+    gaps = (np.arange(60)[:, None] * 2 + np.arange(10)) % 5 == 3
+    part.obsm["response"] = part.obsm["response"].mask(gaps)
+    return part
+
+
+@pytest.fixture
+def little(few_lines):
+    """A copy of these few that a test may spoil."""
+    return few_lines.copy()
 
 
 @pytest.fixture(scope="session")

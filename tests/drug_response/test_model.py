@@ -1,21 +1,16 @@
-"""The model predicts lines and patients that it has not seen, says how sure it is, and survives a disk."""
+"""The model predicts lines and patients that it has not seen, and says how sure it is."""
 
-import json
-import os
-import pickle
-import signal
-import subprocess
-import sys
 import warnings
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_matrix
 
 import pm_lab as pm
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, PmLabError, PmLabWarning
 
 dr = pm.drug_response
 SMALL = {"members": 4, "hidden": 64, "max_epochs": 30}
@@ -33,15 +28,6 @@ def parts(built_in):
 @pytest.fixture(scope="module")
 def fitted(parts):
     return dr.DrugResponseModel(**SMALL).fit(parts[0])
-
-
-@pytest.fixture
-def little(built_in):
-    """60 lines × 10 drugs, with every fifth value missing."""
-    part = dr.take_drugs(built_in[:60].copy(), built_in.obsm["response"].columns[:10])
-    gaps = (np.arange(60)[:, None] * 2 + np.arange(10)) % 5 == 3
-    part.obsm["response"] = part.obsm["response"].mask(gaps)
-    return part
 
 
 def quick(**options):
@@ -66,15 +52,39 @@ def test_new_lines_are_predicted_better_than_by_the_mean_and_by_ridge(parts, fit
 
 def test_a_pair_left_out_is_predicted_from_other_responses_of_its_line(built_in):
     fold = dr.folds(built_in, "LPO")[0]
-    model = quick().fit(fold.take(built_in, "train+validation"))
+    model = dr.DrugResponseModel(**SMALL).fit(fold.take(built_in, "train+validation"))
     predicted = model.predict_matrix(built_in)
     observed = built_in.obsm["response"].where(fold.test)
-    means = dr.MeanEffects().fit(fold.take(built_in, "train+validation")).predict_matrix(built_in)
-    assert error_of(predicted, observed) < 0.9 * error_of(means, observed)
+    training = fold.take(built_in, "train+validation")
+    means, ridge = (
+        baseline.fit(training).predict_matrix(built_in) for baseline in (dr.MeanEffects(), dr.KernelRidge())
+    )
+    assert error_of(predicted, observed) < 0.95 * error_of(ridge, observed) < error_of(means, observed)
+    scores = [dr.score_responses(observed, found, means) for found in (predicted, ridge)]
+    assert scores[0]["normalized_pearson"] > scores[1]["normalized_pearson"]
     table = model.predict(built_in).pivot(index="line", columns="drug")[["lower", "upper"]]
     table = table.loc[observed.index]
     inside = (observed >= table["lower"]) & (observed <= table["upper"])
     assert inside.to_numpy()[fold.test].mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_line_with_few_responses_is_predicted_from_them_and_from_its_genes(built_in):
+    """Four responses a line: they alone say little, genes more, both together most."""
+    rng = np.random.default_rng(0)
+    part, whole = built_in.copy(), built_in.obsm["response"]
+    hidden = np.zeros(whole.shape, bool)
+    for line in range(60):
+        known = np.flatnonzero(whole.iloc[line].notna())
+        hidden[line, rng.permutation(known)[4:]] = True
+    part.obsm["response"] = whole.mask(hidden)
+    observed = whole.where(hidden)
+    model = quick(hidden=32, max_epochs=20).fit(part)
+    both = model.predict_matrix(part)
+    by_responses = dr.MeanEffects().fit(part).predict_matrix(part)
+    part.obs_names = [f"{name} again" for name in part.obs_names]
+    by_genes = model.predict_matrix(part).set_axis(both.index)
+    assert error_of(both, observed) < 0.99 * error_of(by_genes, observed)
+    assert error_of(both, observed) < 0.95 * error_of(by_responses, observed)
 
 
 def test_a_line_of_training_is_not_predicted_by_its_own_value(little):
@@ -108,6 +118,38 @@ def test_a_drug_that_was_not_in_training(parts, fitted):
         fitted.predict(test, drugs=["Aspirin", "DRUG002", "Newdrug"])
 
 
+def test_structures_of_drugs(little):
+    """Where a drug's response follows its structure, a drug that was not in training follows it as well."""
+    smiles = ["CCCCCCCO", "CCCCCCCCO", "CCCCCCCCCO", "CCCCCCCCCCO", "CCCCCCCCCCCO"]
+    rings = ["c1ccccc1C(=O)N", "c1ccccc1C(=O)NC", "c1ccc(F)cc1C(=O)N", "c1ccc(Cl)cc1C(=O)N", "c1ccccc1C(N)=S"]
+    response = little.obsm["response"]
+    signal = np.linalg.svd(little.X - little.X.mean(axis=0))[0][:, 0] * 15  # a pattern of many genes, SD 2
+    sign = np.repeat([1.0, -1.0], 5)
+    noise = np.random.default_rng(0).normal(0, 0.3, response.shape)
+    level = noise + signal[:, None] * sign + 1.0
+    little.obsm["response"] = pd.DataFrame(level, response.index, response.columns)
+    little.uns["drugs"] = little.uns["drugs"].loc[response.columns].assign(smiles=smiles + rings)
+    new = pd.DataFrame({"smiles": ["CCCCCCCCCCCCO", "c1ccc(Br)cc1C(=O)N", ""]}, index=["chain", "ring", "?"])
+    model = quick(hidden=32, max_epochs=40).fit(little)
+    found = model.predict_matrix(little, new)
+    assert np.corrcoef(found["chain"] - found["?"], signal)[0, 1] > 0.5
+    assert np.corrcoef(found["ring"] - found["?"], signal)[0, 1] < -0.5
+    mean = model.predict_matrix(little).mean(axis=1)
+    np.testing.assert_allclose(found["?"], mean)
+    without = quick(hidden=32, max_epochs=40, fingerprints=False).fit(little).predict_matrix(little, new)
+    np.testing.assert_allclose(without["chain"], without["?"])
+
+
+def test_smiles_that_cannot_be_parsed_are_named_and_the_others_used(little):
+    little.uns["drugs"] = little.uns["drugs"].copy()
+    little.uns["drugs"].loc["DRUG003", "smiles"] = "no structure"
+    with pytest.warns(
+        PmLabWarning, match=r"1 of 10 SMILES cannot be parsed \(DRUG003: no structure\)"
+    ) as seen:
+        model = quick().fit(little)
+    assert len(seen) == 1 and np.isfinite(model.predict_matrix(little)).all(axis=None)
+
+
 def test_equal_seeds_give_equal_numbers(little):
     one, same, other = (quick(seed=seed).fit(little).predict_matrix(little[:5]) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(one, same)
@@ -138,6 +180,45 @@ def test_lines_without_expression_teach_what_drugs_have_in_common(little, built_
     first = response.loc[gap, response.columns[0]]
     together = [np.corrcoef(found.loc[gap].iloc[:, 1], first)[0, 1] for found in (with_rest, without)]
     assert together[0] > 0.8 > together[1]
+
+
+# Validation
+
+
+def whole_lines(screen, lines):
+    return np.repeat(np.asarray(lines)[:, None], screen.obsm["response"].shape[1], axis=1)
+
+
+def test_validation_says_what_is_left_out_together(little):
+    """Of whole tissues: networks and penalties are judged on tissues that they did not see."""
+    tissue = little.obs["tissue"].to_numpy()
+    together = whole_lines(little, tissue == tissue[0])
+    each, lines, tissues = (
+        quick().fit(little, validation).history_["validation_loss"]
+        for validation in (None, whole_lines(little, np.arange(60) < 6), together)
+    )
+    pd.testing.assert_series_equal(each, lines)  # lines are what is left out otherwise
+    assert (each != tissues).all()
+
+
+def test_no_line_of_a_tissue_is_judged_by_what_saw_the_tissue(little):
+    """All lines of a tissue but one are given another response, which nothing about the line tells: of
+    the one left it is expected where lines are left out, and not where tissues are."""
+    lines = np.flatnonzero(little.obs["tissue"] == "breast")
+    response = little.obsm["response"].copy()
+    response.iloc[lines[1:]] += 6.0
+    little.obsm["response"] = response
+    together = whole_lines(little, little.obs["tissue"] == "skin")
+    left_out = [quick().fit(little, validation)._learnt.left_out for validation in (None, together)]
+    level = [found[lines[0]].mean() - response.iloc[lines[0]].mean() for found in left_out]
+    assert level[0] > level[1] + 0.3
+
+
+def test_validation_that_does_not_fit(little):
+    with pytest.raises(DataError, match=r"validation is int64 of shape \(3,\): booleans of the shape"):
+        quick().fit(little, validation=np.arange(3))
+    with pytest.raises(DataError, match="some must be, and some must be left to learn from"):
+        quick().fit(little, validation=whole_lines(little, np.ones(60, bool)))
 
 
 # What a user sees
@@ -285,122 +366,40 @@ def test_screens_that_cannot_be_learnt_from(little):
         quick().predict(little)
 
 
-# On disk
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        (
+            "pm_lab.drug_response.network.DrugResponseNet.forward",
+            torch.OutOfMemoryError("CUDA out of memory"),
+        ),
+        ("pm_lab.drug_response.model.fill_responses", MemoryError("Unable to allocate 9.9 GiB")),
+        (
+            "pm_lab.drug_response.model.LineKernel.learn",
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+        ),
+    ],
+    ids=["torch", "numpy", "torch on the CPU"],
+)
+def test_too_little_memory_is_said_with_what_to_do(little, monkeypatch, where, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(where, full)
+    said = (
+        r"cpu has too little memory for 2 networks of 8 hidden units\. Pass fewer of either, Drug.* genes\."
+    )
+    with pytest.raises(PmLabError, match=said):
+        quick(device="cpu").fit(little)
 
 
-@pytest.fixture
-def saved(little, tmp_path):
-    model = quick().fit(little)
-    return model, little, model.save(tmp_path / "model")
+def test_other_errors_are_not_taken_for_too_little_memory(little, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-
-def test_a_saved_model_predicts_the_same(saved):
-    model, little, folder = saved
-    again = dr.DrugResponseModel.load(folder)
-    pd.testing.assert_frame_equal(again.predict(little), model.predict(little))
-    pd.testing.assert_frame_equal(again.history_, model.history_)
-    assert again.members == 2 and list(again.drugs_) == list(model.drugs_) and len(again.lines_) == 60
-    suffixes = {path.suffix for path in folder.iterdir()}
-    assert suffixes == {".json", ".safetensors"} and len(list(folder.iterdir())) == 2
-    again.save(folder)
-    assert len(list(folder.iterdir())) == 2
-
-
-def change_description(folder, **changes):
-    path = folder / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def test_models_that_cannot_be_read(saved, tmp_path):
-    folder = saved[2]
-    numbers = next(folder.glob("*.safetensors"))
-    whole, description = numbers.read_bytes(), (folder / "model.json").read_text()
-
-    def refused(match):
-        with pytest.raises(DataError, match=match):
-            dr.DrugResponseModel.load(folder)
-        numbers.write_bytes(whole)
-        (folder / "model.json").write_text(description)
-
-    numbers.write_bytes(whole[: len(whole) // 2])
-    refused("is not what was saved .* cut off or changed")
-    numbers.unlink()
-    refused("the numbers of .* cannot be read")
-    change_description(folder, version=99)
-    refused("format version 99, this pm_lab reads 1: train and save the model again")
-    change_description(folder, format="somebody's model")
-    refused("is no pm_lab drug response model: its format is")
-    change_description(folder, genes=["TP53"])
-    refused(r"is damaged: expression has the shape \(60, 2000\) instead of \(60, 1\)")
-    change_description(folder, settings={"seed": 0, "layers": 3})
-    refused("is damaged: TypeError")
-    (folder / "model.json").write_text(description[:100])
-    refused("cannot be read: .* Is this the folder of a saved model")
-    with pytest.raises(DataError, match="cannot be read"):
-        dr.DrugResponseModel.load(tmp_path / "nowhere")
-
-
-def test_nothing_in_a_model_is_executed(saved, tmp_path):
-    import hashlib
-
-    class Trap:
-        def __reduce__(self):
-            return (os.mkdir, (str(tmp_path / "sprung"),))
-
-    folder = saved[2]
-    packed = pickle.dumps(Trap())
-    next(folder.glob("*.safetensors")).write_bytes(packed)
-    change_description(folder, sha256=hashlib.sha256(packed).hexdigest())
-    with pytest.raises(DataError, match="is no safetensors file"):
-        dr.DrugResponseModel.load(folder)
-    assert not (tmp_path / "sprung").exists()
-
-
-KILLED = """
-import os, signal, sys
-import anndata
-import pm_lab as pm
-from pm_lab.drug_response import store
-
-write, calls = store._write, []
-def deadly(path, content):
-    calls.append(path)
-    if len(calls) == 4:  # the numbers of the second checkpoint are written, its description is not
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(path, content)
-store._write = deadly
-screen = anndata.read_h5ad(sys.argv[1])
-pm.drug_response.DrugResponseModel(members=2, hidden=8, max_epochs=20).fit(screen, resume=sys.argv[2])
-"""
-
-
-def test_killed_in_mid_training_it_ends_with_the_same_numbers(little, tmp_path):
-    screen, folder = tmp_path / "screen.h5ad", tmp_path / "checkpoint"
-    little.write_h5ad(screen)
-    done = subprocess.run([sys.executable, "-c", KILLED, screen, folder], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert json.loads((folder / "model.json").read_text())["epoch"] == 5
-    little = anndata.read_h5ad(screen)
-    new = little[:9].copy()
-    new.obs_names = [f"new{i}" for i in range(9)]
-    whole = quick(max_epochs=20).fit(little)
-    again = quick(max_epochs=20).fit(little, resume=folder)
-    pd.testing.assert_frame_equal(again.predict_matrix(new), whole.predict_matrix(new), rtol=0, atol=0)
-    pd.testing.assert_frame_equal(again.history_, whole.history_, rtol=0, atol=0)
-    assert json.loads((folder / "model.json").read_text())["epoch"] == 20
-    finished = quick(max_epochs=20).fit(little, resume=folder)
-    pd.testing.assert_frame_equal(finished.predict_matrix(new), whole.predict_matrix(new), rtol=0, atol=0)
-
-
-def test_a_checkpoint_is_for_its_data_and_settings(little, tmp_path):
-    quick().fit(little, resume=tmp_path)
-    with pytest.raises(DataError, match=r"checkpoint of other data or other settings\. Delete"):
-        quick(hidden=9).fit(little, resume=tmp_path)
-    little.X[0, 0] += 1
-    with pytest.raises(DataError, match="checkpoint of other data"):
-        quick().fit(little, resume=tmp_path)
-    with pytest.raises(DataError, match="is no pm_lab drug response model"):
-        dr.DrugResponseModel.load(tmp_path)
+    monkeypatch.setattr("pm_lab.drug_response.network.DrugResponseNet.forward", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        quick().fit(little)
 
 
 # Real data

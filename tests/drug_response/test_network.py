@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import pm_lab as pm
+from pm_lab.drug_response import network
 from pm_lab.drug_response.network import (
     DrugResponseNet,
     Training,
@@ -15,6 +16,7 @@ from pm_lab.drug_response.network import (
 from pm_lab.errors import DataError, PmLabError
 
 CPU = torch.device("cpu")
+forward = DrugResponseNet.forward
 
 
 @pytest.fixture
@@ -30,9 +32,8 @@ def task():
 def trained(task, members=4, max_epochs=30, seed=0, **options):
     inputs, target, axes = task
     net = DrugResponseNet(10, axes, members=members, hidden=16, seed=seed)
-    state = train(
-        net, inputs, target, held_out_lines(len(inputs), members, 0), CPU, max_epochs, seed, **options
-    )
+    member = held_out_lines(np.arange(len(inputs)), members, 0)
+    state = train(net, inputs, target, member, CPU, max_epochs, seed, **options)
     return net, state
 
 
@@ -71,7 +72,7 @@ def test_it_learns_and_leaves_the_best_weights(task):
     inputs, target, _ = task
     losses = [row["validation_loss"] for row in state.history]
     assert min(losses) == state.best_loss < 0.6 * target.var()
-    member = torch.as_tensor(held_out_lines(80, 4, 0))
+    member = torch.as_tensor(held_out_lines(np.arange(80), 4, 0))
     own = net(torch.as_tensor(inputs))[member, torch.arange(80)]
     assert ((own - torch.as_tensor(target)) ** 2).mean().item() == pytest.approx(state.best_loss)
     assert state.history[-1]["training_loss"] < state.history[0]["training_loss"]
@@ -79,7 +80,7 @@ def test_it_learns_and_leaves_the_best_weights(task):
 
 def test_a_member_learns_nothing_of_the_lines_that_it_is_validated_on(task):
     inputs, target, axes = task
-    member = held_out_lines(80, 4, 0)
+    member = held_out_lines(np.arange(80), 4, 0)
     spoilt = target + 100.0 * (member == 1)[:, None]
     nets = [trained((inputs, values, axes), max_epochs=5)[0] for values in (target, spoilt)]
     one, other = (net(torch.as_tensor(inputs)) for net in nets)
@@ -88,10 +89,36 @@ def test_a_member_learns_nothing_of_the_lines_that_it_is_validated_on(task):
 
 
 def test_every_line_is_validated_once():
-    member = held_out_lines(83, 8, seed=1)
+    member = held_out_lines(np.arange(83), 8, seed=1)
     assert sorted(set(member)) == list(range(8))
     assert np.ptp(np.bincount(member)) <= 1
-    assert (member != held_out_lines(83, 8, seed=2)).any()
+    assert (member != held_out_lines(np.arange(83), 8, seed=2)).any()
+
+
+def test_lines_of_a_group_are_held_out_together():
+    groups = np.repeat(np.arange(12), np.arange(2, 14))
+    member = held_out_lines(np.random.default_rng(0).permutation(groups), 3, seed=0)
+    assert np.ptp(np.bincount(member)) <= 3
+    member = held_out_lines(groups, 3, seed=0)
+    assert all(len(set(member[groups == group])) == 1 for group in range(12))
+
+
+def test_structures_are_an_input_beside_the_embeddings():
+    lines = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    structures = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    net = DrugResponseNet(5, torch.eye(4)[:, :2], members=3, hidden=6, structures=structures)
+    plain = DrugResponseNet(5, torch.eye(4)[:, :2], members=3, hidden=6)
+    torch.testing.assert_close(net(lines), plain(lines))  # they start from nothing
+    with torch.no_grad():
+        net.of_structure += 1.0
+    added = structures.sum(dim=1)[:, None].expand(4, 2)
+    torch.testing.assert_close(net.encode_drugs(), plain.drug + added)
+    mean = plain.drug.mean(dim=1, keepdim=True).expand(3, 4, 2)
+    torch.testing.assert_close(net.encode_unseen(structures), mean + added)
+    # In training a tenth of the drugs is known by the structure alone.
+    random = torch.Generator().manual_seed(0)
+    unseen = sum((net.encode_drugs(random) - added - mean).abs().amax(2) < 1e-6 for _ in range(50))
+    assert 0.05 < (unseen / 50).mean() < 0.15
 
 
 def test_training_taken_up_again_ends_alike(task):
@@ -133,11 +160,15 @@ def test_a_loss_that_is_no_number(task):
         trained((inputs, target * 1e30, axes))
 
 
-def test_devices():
+def test_devices(monkeypatch):
     assert choose_device("cpu").type == "cpu"
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for there, chosen in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device("auto").type == chosen
     with pytest.raises(DataError, match="device='gpu' is none: 'auto', 'cpu' or 'cuda'"):
         choose_device("gpu")
+    with pytest.raises(DataError, match="device='meta' is not made use of: 'auto', 'cpu' or 'cuda'"):
+        choose_device("meta")
 
 
 def test_cuda_asked_for_and_absent(monkeypatch):
@@ -146,12 +177,34 @@ def test_cuda_asked_for_and_absent(monkeypatch):
         DataError, match=r"device='cuda', but torch .* finds no CUDA device here. Pass device="
     ):
         choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("cuda:0").index == 0
+    with pytest.raises(DataError, match="device='cuda:3', but there are 1 CUDA devices here"):
+        choose_device("cuda:3")
 
 
-def test_too_little_memory_is_said_with_what_to_do(task, monkeypatch):
-    def full(*_, **__):
-        raise torch.OutOfMemoryError
+def test_mixed_precision_learns_the_same(task, monkeypatch):
+    """What a GPU does, on the CPU: products in bfloat16, weights and moments in float32."""
+    plain, _ = trained(task)
+    seen = []
+    monkeypatch.setattr(network, "halves", lambda device: True)
+    monkeypatch.setattr(
+        DrugResponseNet, "forward", lambda net, *given: seen.append(forward(net, *given)) or seen[-1]
+    )
+    mixed, state = trained(task)
+    assert {output.dtype for output in seen} == {torch.bfloat16, torch.float32}  # training, validation
+    assert all(tensor.dtype == torch.float32 for tensor in state.tensors.values())
+    inputs = torch.as_tensor(task[0])
+    one, other = (forward(net, inputs).detach().numpy().ravel() for net in (plain, mixed))
+    assert np.corrcoef(one, other)[0, 1] > 0.99
 
-    monkeypatch.setattr(DrugResponseNet, "forward", full)
-    with pytest.raises(PmLabError, match=r"cpu has too little memory for 4 members of 16 hidden units. Pass"):
-        trained(task)
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
+def test_a_gpu_learns_the_same_and_its_results_are_on_the_cpu(built_in):
+    models = [pm.drug_response.DrugResponseModel(device=device, members=4) for device in ("cpu", "auto")]
+    new = built_in[:60].copy()
+    new.obs_names = [f"new{i}" for i in range(60)]
+    one, other = (model.fit(built_in).predict_matrix(new).to_numpy().ravel() for model in models)
+    assert np.corrcoef(one, other)[0, 1] > 0.99
+    assert {weight.device.type for weight in models[1]._learnt.net.parameters()} == {"cpu"}

@@ -54,7 +54,7 @@ def recovery(table, cohort):
 def test_patients_get_a_ranked_table(model, cohort):
     table = model.predict(cohort)
     columns = ["patient", "drug", "rank", "ln_ic50", "lower", "upper", "percentile"]
-    columns += ["nearest_lines", "nearest_ln_ic50", "out_of_distribution", "isolation"]
+    columns += ["top_pathways", "nearest_lines", "nearest_ln_ic50", "out_of_distribution", "isolation"]
     assert list(table.columns) == columns
     assert len(table) == 120 * 60 and list(table["patient"].unique()) == list(cohort.bulk.obs_names)
     assert ((table["lower"] < table["ln_ic50"]) & (table["ln_ic50"] < table["upper"])).all()
@@ -99,6 +99,61 @@ def test_evidence_is_of_lines_on_which_the_drug_was_measured(model, cohort):
     measured = response.loc[names, "DRUG007"]
     assert len(names) == 3 and measured.notna().all()
     assert row["nearest_ln_ic50"] == pytest.approx(measured.mean())
+
+
+@quiet
+def test_pathways_are_evidence_for_the_first_drugs(model, cohort):
+    """They are those of explain(), and what was planted behind a drug is among them."""
+    patients = cohort.bulk[:40].copy()
+    table = model.predict(patients)
+    shown = table[table["rank"] <= 5]
+    assert (table.loc[table["rank"] > 5, "top_pathways"] == "").all()
+    assert table.attrs["top_pathways"] == {"drugs_of_each": 5, "pathways": 23}
+    row = shown.iloc[7]
+    scores = dr.explain(model, patients, drugs=[row["drug"]], n_permutations=500).rows
+    scores = scores[scores["patient"] == row["patient"]].set_index("pathway")["score"]
+    best = scores.loc[scores.abs().sort_values(ascending=False).index[:3]]
+    assert row["top_pathways"] == ", ".join(
+        f"{'-' if score < 0 else '+'}{name}" for name, score in best.items()
+    )
+    planted = cohort.truth["drugs"].abs()
+    strong = shown[shown["drug"].isin(planted.index[planted.max(axis=1) > 0.6])]
+    found = [planted.loc[row.drug].idxmax() in row.top_pathways for row in strong.itertuples()]
+    assert len(found) > 50 and np.mean(found) > 0.5  # 3 of 23 by chance
+
+
+@quiet
+def test_genes_of_no_pathway_leave_the_evidence_empty(cohort):
+    screen = cohort.screen[:60, cohort.screen.var_names.str.startswith("GENE")].copy()
+    screen = dr.take_drugs(screen, screen.obsm["response"].columns[:4])
+    model = dr.DrugResponseModel(members=2, hidden=4, max_epochs=5).fit(screen)
+    table = model.predict(cohort.bulk[:30].copy())
+    assert (table["top_pathways"] == "").all() and table.attrs["top_pathways"]["pathways"] == 0
+
+
+@quiet
+def test_a_patient_with_the_name_of_a_line_is_no_line(model, bulk, cohort):
+    """Names may coincide: the responses of the line must not become those of the patient."""
+    names, lines = list(bulk.obs_names), list(cohort.screen.obs_names[:2])
+    before = model.predict(bulk)
+    bulk.obs_names = [*lines, *names[2:]]
+    with pytest.warns(PmLabWarning, match=r"2 of 120 rows have the name of a line of training, but other"):
+        table = model.predict(bulk)
+    assert "patient" in table and table.attrs["alignment"] == before.attrs["alignment"]
+    before["patient"] = before["patient"].replace(dict(zip(names, lines, strict=False)))
+    pd.testing.assert_frame_equal(table, before)
+    plain = model.predict_matrix(cohort.bulk).to_numpy()
+    with pytest.warns(PmLabWarning, match="they are taken to be new"):
+        np.testing.assert_allclose(model.predict_matrix(bulk).to_numpy(), plain)
+
+
+def test_a_line_is_known_by_its_genes_however_they_are_kept(model, cohort):
+    part = cohort.screen[:5].copy()
+    expected = model.predict_matrix(part)
+    part.X = np.round(part.X, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pd.testing.assert_frame_equal(model.predict_matrix(part), expected)
 
 
 def test_a_line_is_its_own_neighbour_to_nobody(model, cohort):
