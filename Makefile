@@ -22,7 +22,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test test-fast test-notebooks test-browser notebooks bench lint lock clean distclean
+.PHONY: help install lab app test test-fast test-notebooks test-browser notebooks bench lint lock clean distclean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ endif
 
 lab: $(STAMP)  ## Open JupyterLab on the welcome notebook (on a server: make lab ARGS=--no-browser)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec "$(BIN)/python" -m jupyterlab --config=jupyter_lab_config.py $(ARGS)
+
+app: $(STAMP)  ## Open the patient explorer in a browser (make app ARGS="my_cohort.h5ad --no-browser")
+	@exec "$(BIN)/python" -m pm_lab.cli app $(ARGS)
 
 test: $(STAMP)  ## Run every test: unit and reference, notebooks, browser
 	@$(MAKE) --no-print-directory test-fast

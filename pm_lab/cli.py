@@ -1,4 +1,4 @@
-"""The command line: pm-lab doctor, pm-lab data list|fetch|verify, pm-lab run NOTEBOOK."""
+"""The command line: pm-lab doctor, pm-lab data list|fetch|verify, pm-lab run NOTEBOOK, pm-lab app COHORT."""
 
 from __future__ import annotations
 
@@ -67,7 +67,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("-o", "--output", type=Path, help="default: NOTEBOOK-run.ipynb in this folder")
     run.set_defaults(command=_run)
+    _add_app(commands)
     return parser
+
+
+def _add_app(commands) -> None:
+    app = commands.add_parser("app", help="open the patient explorer in a browser, on this machine alone")
+    app.add_argument("cohort", nargs="?", metavar="COHORT", help="one row per patient: .h5ad, .zarr, .csv, …")
+    app.add_argument("--cells", metavar="FILE", help="cells with obs['patient']: .h5ad or .zarr")
+    app.add_argument("--predictions", metavar="FILE", help="predicted drug responses: .csv or .tsv")
+    app.add_argument("--endpoint", metavar="NAME", help="a declared endpoint, to begin with")
+    app.add_argument("--port", type=int, help="default: 8866, or the next that is free")
+    app.add_argument("--no-browser", action="store_true", help="only print the address")
+    app.set_defaults(command=_app)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -134,6 +146,15 @@ def _data_verify(arguments: argparse.Namespace) -> int:
         for row in wrong.to_dict("records"):
             print(f"  {row['file']}: {row['problem']}")
     return 1 if broken else 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    from pm_lab.explorer import serve
+
+    files = (arguments.cohort, arguments.cells, arguments.predictions)
+    asked = serve.Asked(*files, arguments.endpoint, folder=str(Path.cwd()))
+    serve.serve(asked, arguments.port, browser=not arguments.no_browser)
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -149,6 +149,25 @@ def _extension() -> Iterator[Finding]:
             yield Finding(f"pm_lab {part}", "info", "not in this version; the notebooks do not need it")
 
 
+def _app() -> Iterator[Finding]:
+    """Voilà serves the explorer outside a notebook; nothing else needs it."""
+    from packaging.requirements import Requirement
+
+    if find_spec("voila") is None:
+        mend = "Only pm-lab app needs it: pip install 'pm_lab[app]'."
+        yield Finding("pm-lab app", "info", "Voilà is not installed", mend)
+        return
+    try:
+        declared = [Requirement(text) for text in metadata.requires("pm_lab") or ()]
+    except metadata.PackageNotFoundError:
+        declared = []  # what is missing then is said by the check of the packages
+    wrong = [text for need in declared if need.name == "voila" and (text := _misfit(need))]
+    if wrong:
+        yield Finding("pm-lab app", "warn", wrong[0], "pip install 'pm_lab[app]'")
+    else:
+        yield Finding("pm-lab app", "ok", f"Voilà {metadata.version('voila')}")
+
+
 def _memory() -> Iterator[Finding]:
     import psutil
 
@@ -307,6 +326,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _lock,
     _jupyterlab,
     _extension,
+    _app,
     _memory,
     _cpus,
     _data_sets,
