@@ -95,6 +95,7 @@ class View {
     }
     this.later = null;
     this.waiting = true;
+    this.root.setAttribute("aria-busy", "true");
     this.slow ??= setTimeout(() => this.root.classList.add("pm-working"), 400);
     this.model.send({ event: { ...event, live }, seq: ++this.seq });
   }
@@ -102,6 +103,7 @@ class View {
   answered(seq) {
     if (seq < this.seq) return;
     this.waiting = false;
+    this.root.setAttribute("aria-busy", "false");
     clearTimeout(this.slow);
     this.slow = undefined;
     this.root.classList.remove("pm-working");

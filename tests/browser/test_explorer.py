@@ -1,0 +1,281 @@
+"""The explorer in a real JupyterLab: what a person does there gives the numbers of pandas and lifelines."""
+
+import json
+import re
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import lifelines
+import pandas as pd
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+SLOW = 90_000  # milliseconds: a kernel's start and its imports on a busy machine
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+TABS = ["cohort", "compare", "patient", "gene", "export"]
+COHORT = """
+import anndata, numpy as np, pandas as pd
+
+rng = np.random.default_rng(0)
+n = 150
+place = np.repeat([0, 1, 2], 50)
+clinical = pd.DataFrame(
+    {
+        "age": rng.integers(30, 80, n).astype(float),
+        "grade": pd.Categorical(rng.choice(["high", "low"], n)),
+        "marker": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+        "months": rng.exponential(30, n),
+        "died": rng.random(n) < 0.6,
+    },
+    index=[f"person {i:03d}" for i in range(n)],
+)
+genes = ["ERBB2", "ESR1", "MKI67", *(f"GENE{i}" for i in range(20))]
+cohort = anndata.AnnData(rng.normal(8, 2, (n, len(genes))), obs=clinical, var=pd.DataFrame(index=genes))
+cohort.obsm["X_map"] = np.c_[place * 10 + rng.random(n), rng.random(n)]
+cohort.uns["endpoints"] = {"os": {"time": "months", "event": "died", "unit": "months"}}
+"""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def clinical():
+    names = {}
+    exec(COHORT, names)
+    return names["clinical"]
+
+
+@contextmanager
+def opened(browser):
+    """A page that notes in ``refused`` what it asked for beyond this machine."""
+    context = browser.new_context(viewport={"width": 1500, "height": 2400}, accept_downloads=True)
+    page = context.new_page()
+    page.refused, page.broken = [], []
+
+    def answer(route):
+        address = urlsplit(route.request.url)
+        if address.scheme in ("file", "data", "blob") or address.hostname in ("127.0.0.1", "localhost"):
+            route.continue_()
+        else:
+            page.refused.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", answer)
+    page.on("pageerror", lambda error: page.broken.append(str(error)))
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def application(browser, jupyterlab):
+    """The explorer, open in a notebook."""
+    cells = [{"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
+             for source in (COHORT, "import pm_lab as pm\npm.explore(cohort)")]  # fmt: skip
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
+    base, token = jupyterlab.split("/?token=")
+    request = urllib.request.Request(
+        f"{base}/api/contents/explorer.ipynb",
+        json.dumps({"type": "notebook", "format": "json", "content": content}).encode(),
+        {"Authorization": f"token {token}", "Content-Type": "application/json"},
+        method="PUT",
+    )
+    urllib.request.urlopen(request).close()
+    with opened(browser) as page:
+        page.goto(f"{base}/lab/tree/explorer.ipynb?token={token}")
+        ready = page.locator('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        ready.wait_for(timeout=SLOW)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.locator('[data-name="age"] svg, .jp-RenderedText').first.wait_for(timeout=SLOW)
+        assert page.locator(".jp-RenderedText").all_inner_texts() == []
+        yield page
+        assert page.refused == []
+        assert page.broken == []
+
+
+@pytest.fixture
+def explorer(application):
+    """The cohort tab with no filter."""
+    show(application, "cohort")
+    clear = application.get_by_role("button", name="clear filters")
+    if clear.is_enabled():
+        clear.click()
+    expect(selection(application)).to_have_text(re.compile("^all 150 patients"), timeout=SLOW)
+    return application
+
+
+def selection(page):
+    return page.locator(".pm-selection")
+
+
+def show(page, tab):
+    page.locator(f'[role="tab"][data-key="{tab}"]').click()
+    expect(page.locator(f'[role="tab"][data-key="{tab}"]')).to_have_attribute("aria-selected", "true")
+    settled(page)
+
+
+def brush(page, name, start, end):
+    """Drag over a share of a histogram."""
+    box = page.locator(f'[data-name="{name}"] .pm-area').bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], y, steps=10)
+    page.mouse.up()
+    settled(page)
+
+
+def settled(page):
+    """Nothing that was done is still under way in the kernel."""
+    expect(page.locator('.pm-figure[aria-busy="true"]')).to_have_count(0, timeout=SLOW)
+
+
+def limits(page, name):
+    """The thresholds that stand under a histogram."""
+    return [
+        float(page.locator(f'[data-name="{name}"] [data-key="{key}"]').input_value())
+        for key in ("from", "to")
+    ]
+
+
+def test_brush_moves_counts_bars_and_curve(explorer, clinical):
+    brush(explorer, "age", 0.3, 0.7)
+    expect(explorer.locator('[data-name="age"] .pm-brush')).to_be_visible()
+    expect(explorer.locator('[data-name="age"] [data-key="clear"]')).to_be_visible()
+    low, high = limits(explorer, "age")
+    some = clinical[(clinical["age"] >= low) & (clinical["age"] < high)]
+    assert 0 < len(some) < 150
+    expect(selection(explorer)).to_have_text(f"{low:g} ≤ age < {high:g}: {len(some)} of 150 patients")
+    high_grade = explorer.locator('[data-name="grade"] .pm-bar').first
+    total, part = (clinical["grade"] == "high").sum(), (some["grade"] == "high").sum()
+    expect(high_grade).to_have_attribute("aria-label", f"high: {part} of {total}")
+    explorer.get_by_role("button", name="Survival: os as a table").click()
+    rows = explorer.get_by_role("region", name="Survival: os, table").locator("tbody tr").all_inner_texts()
+    explorer.get_by_role("button", name="Survival: os as a table").click()
+    fitted = lifelines.KaplanMeierFitter().fit(some["months"], some["died"])
+    shown = [row.split("\t") for row in rows if row.startswith("selected") and "–" not in row]
+    assert len(shown) > 3
+    for _, time, at_risk, share, *_ in shown:
+        assert float(share) == pytest.approx(float(fitted.predict(float(time))), abs=5e-4)
+        assert int(at_risk) == (some["months"] >= float(time)).sum()
+
+
+def test_undo_and_redo(explorer):
+    brush(explorer, "age", 0.2, 0.6)
+    expect(selection(explorer)).to_have_text(re.compile("≤ age <"))
+    said = selection(explorer).inner_text()
+    explorer.get_by_role("button", name="undo").click()
+    expect(selection(explorer)).to_have_text("all 150 patients")  # the whole drag is one step
+    explorer.get_by_role("button", name="redo").click()
+    expect(selection(explorer)).to_have_text(said)
+
+
+def test_keyboard_alone(explorer, clinical):
+    explorer.get_by_role("slider", name="age from").focus()
+    explorer.keyboard.press("PageUp")
+    expect(selection(explorer)).to_have_text(re.compile("^age ≥"))
+    explorer.keyboard.press("ArrowRight")
+    low = float(explorer.locator('[data-name="age"] [data-key="from"]').input_value())
+    expect(selection(explorer)).to_have_text(
+        f"age ≥ {low:g}: {(clinical['age'] >= low).sum()} of 150 patients"
+    )
+    explorer.keyboard.press("Escape")
+    expect(selection(explorer)).to_have_text("all 150 patients")
+    bar = explorer.locator('[data-name="grade"] .pm-bar').first
+    bar.focus()
+    explorer.keyboard.press("Enter")
+    expect(selection(explorer)).to_contain_text("grade = high")
+    explorer.locator('.pm-explorer [role="tab"][aria-selected="true"]').focus()
+    explorer.keyboard.press("ArrowRight")
+    expect(explorer.locator('[role="tab"][data-key="compare"]')).to_be_focused()
+    expect(explorer.get_by_role("button", name="set group A")).to_be_visible(timeout=SLOW)
+
+
+def test_missing_values_are_a_category_of_their_own(explorer, clinical):
+    explorer.locator('[data-name="marker"] .pm-missing').click()
+    n = clinical["marker"].isna().sum()
+    expect(selection(explorer)).to_have_text(f"marker missing: {n} of 150 patients")
+
+
+def test_lasso_with_the_mouse_and_by_coordinates(explorer):
+    box = explorer.locator(".pm-points canvas").bounding_box()
+    x, y, width, height = (box[name] for name in ("x", "y", "width", "height"))
+    corners = [(0.01, 0.02), (0.3, 0.02), (0.3, 0.97), (0.01, 0.97), (0.01, 0.06)]
+    explorer.mouse.move(x + 0.01 * width, y + 0.02 * height)
+    explorer.mouse.down()
+    for a, b in corners[1:]:
+        explorer.mouse.move(x + a * width, y + b * height, steps=6)
+    explorer.mouse.up()
+    expect(selection(explorer)).to_have_text(re.compile(": 50 of 150 patients$"))  # the left one of three
+    explorer.get_by_text("Select by coordinates").click()
+    fields = explorer.locator(".pm-corners input")
+    fields.nth(0).fill("5")
+    explorer.locator(".pm-corners").get_by_role("button", name="select").click()
+    expect(selection(explorer)).to_have_text(re.compile(": 100 of 150 patients$"))
+
+
+def test_patient_picked_in_the_table_and_by_search(explorer):
+    show(explorer, "patient")
+    explorer.get_by_role("button", name="person 004").first.click()
+    expect(explorer.get_by_text("Patient person 004")).to_be_visible(timeout=SLOW)
+    similar = explorer.get_by_role("region", name="Similar patients, table").locator("tbody tr")
+    expect(similar).to_have_count(10, timeout=SLOW)
+    field = explorer.get_by_role("combobox", name="patient")
+    field.fill("077")
+    expect(explorer.get_by_role("option", name="person 077")).to_be_visible(timeout=SLOW)
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(explorer.get_by_text("Patient person 077")).to_be_visible(timeout=SLOW)
+
+
+def test_gene_search_completes(explorer):
+    show(explorer, "gene")
+    field = explorer.get_by_role("combobox", name="gene")
+    field.fill("er")
+    expect(explorer.get_by_role("option", name="ERBB2")).to_be_visible(timeout=SLOW)
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(explorer.get_by_role("group", name="ERBB2 by group")).to_be_visible(timeout=SLOW)
+
+
+def test_export_and_restore(explorer, clinical, tmp_path):
+    explorer.locator('[data-name="grade"] .pm-bar').first.click()
+    expect(selection(explorer)).to_contain_text("grade = high")
+    said = selection(explorer).inner_text()
+    show(explorer, "export")
+    explorer.get_by_label("hide small counts").last.uncheck()
+    with explorer.expect_download(timeout=SLOW) as download:
+        explorer.get_by_role("button", name="selection as CSV").click()
+    table = pd.read_csv(download.value.path(), comment="#")
+    assert list(table["patient"]) == list(clinical.index[clinical["grade"] == "high"])
+    token = explorer.locator(".pm-text-token").inner_text()
+    assert "person" not in token
+    explorer.get_by_role("button", name="clear filters").click()
+    expect(selection(explorer)).to_have_text("all 150 patients")
+    explorer.get_by_label("token or JSON").fill(token)
+    explorer.get_by_label("token or JSON").press("Tab")
+    explorer.get_by_role("button", name="restore", exact=True).click()
+    expect(selection(explorer)).to_have_text(said, timeout=SLOW)
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_no_serious_violation_of_accessibility(explorer, tab):
+    show(explorer, tab)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    explorer.screenshot(path=SCREENSHOTS / f"explorer_{tab}.png")
+    found = Axe().run(explorer, context=".pm-explorer").response
+    assert len(found["passes"]) > 10
+    assert [
+        (v["id"], v["nodes"][0]["html"])
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+    ] == []
+
+
+def test_the_summary_for_saved_notebooks_is_hidden_while_the_application_lives(explorer):
+    assert explorer.locator(".pm-lab-static").count() == 1
+    expect(explorer.locator(".pm-lab-static")).to_be_hidden()
