@@ -76,7 +76,11 @@ def _add_app(commands) -> None:
     app.add_argument("cohort", nargs="?", metavar="COHORT", help="one row per patient: .h5ad, .zarr, .csv, …")
     app.add_argument("--cells", metavar="FILE", help="cells with obs['patient']: .h5ad or .zarr")
     app.add_argument("--predictions", metavar="FILE", help="predicted drug responses: .csv or .tsv")
-    app.add_argument("--endpoint", metavar="NAME", help="a declared endpoint, to begin with")
+    app.add_argument(
+        "--endpoint",
+        metavar="NAME",
+        help="a declared endpoint, or columns: time=os_time,event=os_event,unit=months",
+    )
     app.add_argument("--port", type=int, help="default: 8866, or the next that is free")
     app.add_argument("--no-browser", action="store_true", help="only print the address")
     app.set_defaults(command=_app)
@@ -152,9 +156,19 @@ def _app(arguments: argparse.Namespace) -> int:
     from pm_lab.explorer import serve
 
     files = (arguments.cohort, arguments.cells, arguments.predictions)
-    asked = serve.Asked(*files, arguments.endpoint, folder=str(Path.cwd()))
+    asked = serve.Asked(*files, _endpoint(arguments.endpoint), folder=str(Path.cwd()))
     serve.serve(asked, arguments.port, browser=not arguments.no_browser)
     return 0
+
+
+def _endpoint(text: str | None) -> str | dict[str, str] | None:
+    """A name, or a declaration written as time=os_time,event=os_event,unit=months."""
+    if text is None or "=" not in text:
+        return text
+    parts = [part.partition("=") for part in text.split(",")]
+    if wrong := [name for name, sign, value in parts if not (name.strip() and sign and value.strip())]:
+        raise DataError(f"--endpoint: {wrong[0]!r} is no NAME=COLUMN. Write time=...,event=...,unit=...")
+    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pm_lab.errors import DataError, PmLabError
+from pm_lab.errors import DataError, PmLabError, PmLabWarning
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
     cohort: str | None = None
     cells: str | None = None
     predictions: str | None = None
-    endpoint: str | None = None
+    endpoint: str | dict[str, str] | None = None
     folder: str = "."
 
     @property
@@ -79,7 +79,7 @@ def serve(asked: Asked, port: int | None = None, browser: bool = True) -> None:
         raise PmLabError("pm-lab app needs Voilà: pip install 'pm_lab[app]'.") from error
     from tornado.ioloop import IOLoop
 
-    # jupyter_server counts a websocket's pings in milliseconds, tornado in seconds, and says that they disagree.
+    # jupyter_server counts pings in milliseconds, tornado in seconds, and warns that they do not fit.
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
     os.environ[ASKED] = json.dumps(asked._asdict())
     # Where Voilà and nbconvert look for templates.
@@ -182,6 +182,7 @@ def _announce(app, folder: Path, browser: bool) -> None:
 
 def show() -> None:
     """Show what was asked for, or say what is wrong with it. Run by the kernel of each visitor."""
+    import warnings
     from html import escape
 
     from IPython.display import HTML, display
@@ -192,18 +193,23 @@ def show() -> None:
     asked = Asked(**json.loads(os.environ[ASKED]))
     os.chdir(asked.folder)  # so that messages name the files as the user did
     try:
-        explorer = explore(*_opened(asked), endpoint=asked.endpoint)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", PmLabWarning)
+            explorer = explore(*_opened(asked), endpoint=asked.endpoint)
     except PmLabError as error:
         text = str(error)
     except Exception as error:
         text = f"{type(error).__name__}: {error}. This is a defect of pm_lab, or of a library it uses."
     else:
+        for warning in warned:
+            if issubclass(warning.category, PmLabWarning):
+                display(HTML(f'<p role="note" class="pm-notice">{escape(str(warning.message))}</p>'))
         display(explorer.widget)
         return
     display(
         HTML(
             f'<div role="alert" class="pm-problem"><h2>{escape(asked.title)} cannot be shown</h2>'
-            f"<p>{escape(text)}</p><p>Mend the file and reload this page; the server goes on.</p></div>"
+            f"<p>{escape(text)}</p><p>Mend it and reload this page; the server goes on.</p></div>"
         )
     )
 

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 60  # seconds
+SLOW = 90_000  # milliseconds: a kernel's start and its imports on a busy machine
 
 # Chromium reports, synchronises and updates on its own account; none of that is the page's doing.
 QUIET = [
@@ -42,24 +45,84 @@ def browser(chromium):
         running.close()
 
 
+@pytest.fixture(scope="session")
+def open_page(browser):
+    """Opens a page in a context of its own, made with the options given.
+
+    `page.refused` lists the addresses outside this machine that it asked for, `page.broken` what went wrong.
+    """
+
+    def open_page(**options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options})
+        page = context.new_page()
+        page.refused, page.broken = [], []
+
+        def answer(route):
+            address = urlsplit(route.request.url)
+            if address.scheme in ("file", "data", "blob") or address.hostname in ("127.0.0.1", "localhost"):
+                route.continue_()
+            else:
+                page.refused.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", answer)
+        page.on("pageerror", lambda error: page.broken.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and page.broken.append(said.text))
+        return page
+
+    return open_page
+
+
 @pytest.fixture
-def page(browser):
-    """A new page. `page.refused` lists the addresses outside this machine that it asked for."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    page = context.new_page()
-    page.refused = []
-
-    def answer(route):
-        address = urlsplit(route.request.url)
-        if address.scheme in ("file", "data", "blob") or address.hostname in ("127.0.0.1", "localhost"):
-            route.continue_()
-        else:
-            page.refused.append(route.request.url)
-            route.abort()
-
-    context.route("**/*", answer)
+def page(open_page):
+    page = open_page()
     yield page
-    context.close()
+    page.context.close()
+
+
+@pytest.fixture(scope="session")
+def serve_app(tmp_path_factory):
+    """Starts `pm-lab app` as a person does, in a folder with these files; gives its address with token."""
+    running = []
+
+    def serve_app(*arguments, **files):
+        folder = tmp_path_factory.mktemp("app")
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        command = [sys.executable, "-m", "pm_lab.cli", "app", "--no-browser", f"--port={_free_port()}"]
+        log = (folder / "log.txt").open("w+")
+        server = subprocess.Popen(
+            [*command, *arguments], cwd=folder, env=_own_settings(folder), stdout=log, stderr=log
+        )
+        running.append((server, log))
+        give_up = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < give_up and server.poll() is None:
+            found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", (folder / "log.txt").read_text())
+            if found:
+                return SimpleNamespace(address=found.group(), folder=folder, server=server)
+            time.sleep(0.2)
+        pytest.fail(f"pm-lab app did not start:\n{(folder / 'log.txt').read_text()[-2000:]}")
+
+    yield serve_app
+    for server, log in running:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def built_in(serve_app):
+    """`pm-lab app` on the built-in cohort."""
+    return serve_app()
+
+
+@pytest.fixture(scope="session")
+def left_alone(open_page, built_in):
+    """A page of the explorer that nobody touches while other tests run, and when it was left."""
+    page = open_page()
+    page.goto(built_in.address)
+    page.locator(".pm-numbers").wait_for(timeout=SLOW)
+    return SimpleNamespace(page=page, since=time.monotonic())
 
 
 @pytest.fixture(scope="session")
