@@ -105,7 +105,7 @@ def check_screen(screen, min_lines: int = FEWEST_LINES, allow_constant: bool = F
     refuse_repeats(screen, response)
     for name in MODALITIES:
         if name in screen.obsm:
-            _check_modality(screen, name)
+            check_modality(screen, name)
     return response
 
 
@@ -430,7 +430,8 @@ def _check_drugs(response: pd.DataFrame, screen: AnnData, min_lines: int, allow_
         raise DataError(f"{len(names):,} drugs have {what} in uns['{keys.DRUGS}']: {first(names)}.")
 
 
-def _check_modality(screen: AnnData, name: str) -> None:
+def check_modality(screen: AnnData, name: str) -> None:
+    """Raise DataError unless a modality has a name a column, whole lines, and values that it can have."""
     matrix = np.asarray(screen.obsm[name])
     features = screen.uns.get(keys.FEATURES, {}).get(name)
     if features is None or len(features) != matrix.shape[1]:

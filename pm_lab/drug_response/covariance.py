@@ -12,6 +12,7 @@ FULL_STEPS = 2  # more of them learn noise
 SHRINKAGE = 0.1  # of the covariances between drugs
 FURTHER_SHRINKAGE = (0.0, 0.2, 0.4, 0.6, 0.8)  # where lines are few; the masked pairs choose
 PRIOR_LINES = 1.0  # lines' worth of evidence that a drug is as noisy as the others
+LEAST_VARIANCE = 1e-3  # of a drug, that a constant one may stand beside the others
 MASKED = 0.1  # of the pairs, to see how well gaps are filled in
 BLOCK = 6_000_000  # numbers in the covariances that are inverted together
 
@@ -189,6 +190,7 @@ def _full_step(
     mean = filled.mean(axis=0)
     centred = filled - mean
     second = (centred.T @ centred + unsure.double().numpy()) / len(values)
+    second += np.diag(np.maximum(LEAST_VARIANCE - np.diag(second), 0.0))
     return mean, _shrunk(second, SHRINKAGE)
 
 

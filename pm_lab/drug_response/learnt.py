@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 KERNEL_SHARE = 0.7  # of the prediction; the rest is the mean of the networks
+# Of the weight of all genes. Lines of GDSC1 that lack the genes that weigh most: normalised correlation .51
+# with all, .47 with .80 of the weight, .43 with .65, .37 with .52; 90 % intervals cover .90, .89, .88, .87.
+WEIGHT_FOR_ACCURACY, LEAST_WEIGHT = 0.9, 0.6
 SAME_LINE = 0.1  # root mean square difference of the genes, in SD; that of two lines is about 1.4
 
 
@@ -28,9 +31,12 @@ SAME_LINE = 0.1  # root mean square difference of the genes, in SD; that of two 
 class Learnt:
     """What fit found. Lines × drugs in ln µM, or in the units of the screen; ``net`` on the CPU.
 
-    ``left_out`` predicts each line of training from its genes by what had not seen the line, ``expected``
-    each response from the genes and the other responses of its line; ``errors_new`` and ``errors_known`` are
-    those of pairs that were left out for it.
+    ``left_out`` predicts each line of training from its genes by what had not seen the line: with up to 400
+    lines the whole kernel path (:func:`~pm_lab.drug_response.kernel_path.honest_left_out`), with more its
+    regression, but not means, covariance, weights of genes and penalties, which one line then moves little;
+    of the networks the member that the line stopped, on targets and for epochs that all lines shared in.
+    ``expected`` predicts each response from the genes and the other responses of its line; ``errors_new``
+    and ``errors_known`` are those of pairs that were left out for it.
     """
 
     lines: pd.Index
@@ -82,11 +88,43 @@ def known_lines(learnt: Learnt, names: pd.Index, expression: np.ndarray, measure
     return place
 
 
+def check_weight(learnt: Learnt, measured: np.ndarray) -> float:
+    """The share of the weights of the genes that rows have; too little is refused, little is warned of.
+
+    Raises
+    ------
+    DataError
+        Genes with more than 40 % of the weight are absent.
+    """
+    share = float(learnt.kernel.weight[measured].sum() / max(learnt.kernel.weight.sum(), 1e-12))
+    order = np.argsort(-np.where(measured, -1.0, learnt.kernel.weight), kind="stable")
+    absent = [learnt.inputs.genes[place] for place in order[: int((~measured).sum())]]
+    said = (
+        f"{len(absent):,} of the {len(measured):,} genes of training are absent ({first(absent)}), and those "
+        f"that are there have {share:.0%} of the weight that the model gives to genes"
+    )
+    if share < LEAST_WEIGHT:
+        raise DataError(
+            f"{said}: at least {LEAST_WEIGHT:.0%} is needed. Are genes named as in training? Else train a "
+            "model on the genes that both have: screen[:, screen.var_names.isin(cohort.var_names)].copy()."
+        )
+    if share < WEIGHT_FOR_ACCURACY:
+        warnings.warn(
+            f"{said}: predictions are less accurate than of lines that have all, and intervals too narrow.",
+            PmLabWarning,
+            stacklevel=4,
+        )
+    return share
+
+
 def predict_rows(learnt: Learnt, adata: AnnData) -> np.ndarray:
     """Rows × drugs of training; a line of training from its genes and its other responses."""
     inputs = learnt.inputs
     expression = inputs.expression(adata)
     measured = np.isin(inputs.genes, adata.var_names)
+    check_weight(learnt, measured)
+    inputs.check_scale(expression, measured, aligned=False)
+    inputs.check_modalities(adata)
     place = known_lines(learnt, adata.obs_names, expression, measured)
     predicted = predict_as_new(learnt, expression, inputs.tissue(adata), inputs.network(adata, expression))
     return np.where((place >= 0)[:, None], learnt.expected[place], predicted)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks, keys
-from pm_lab.drug_response.contract import check_expression, first
+from pm_lab.drug_response.contract import check_expression, check_modality, check_scale, first
 from pm_lab.drug_response.screen import modality
 from pm_lab.errors import DataError, PmLabWarning
 
@@ -44,6 +44,8 @@ class LineInputs:
         for name in modalities:
             table = modality(screen, name)
             values = table.to_numpy(float)[table.notna().all(axis=1)]
+            if not len(values):
+                raise DataError(f"no line of training has {name}: leave it out of modalities.")
             numbers |= {f"{name}_center": values.mean(axis=0), f"{name}_scale": _scale(values)}
             features[name] = list(table.columns.astype(str))
         return cls(list(screen.var_names), sorted(set(tissue_of(screen)) - {keys.UNKNOWN}), features, numbers)
@@ -71,6 +73,42 @@ class LineInputs:
         found = np.zeros((adata.n_obs, len(genes)))
         found[:, place >= 0] = _dense(adata.X)[:, place[place >= 0]]
         return np.where(place >= 0, (found - self.numbers["center"]) / self.numbers["scale"], 0.0)
+
+    def check_scale(self, expression: np.ndarray, measured: np.ndarray, aligned: bool) -> dict:
+        """:func:`check_scale` of what :meth:`expression` returned, over the genes that were measured."""
+        center, scale = (self.numbers[name][measured] for name in ("center", "scale"))
+        given = expression[:, measured] * np.where(np.isinf(scale), 0.0, scale) + center
+        return check_scale(given, center, scale, aligned)
+
+    def check_modalities(self, adata: AnnData) -> dict[str, dict]:
+        """What rows have of the modalities of training; a warning where most have none, or features lack.
+
+        Returns
+        -------
+        For each modality ``of_training`` and ``found``, numbers of features, and ``rows`` that have it.
+
+        Raises
+        ------
+        DataError
+            Values that it cannot have, rows that have it in part, or features of other names only.
+        """
+        report = {}
+        for name, features in self.features.items():
+            found, rows = [], 0
+            if name in adata.obsm:
+                check_modality(adata, name)
+                table = modality(adata, name)
+                found, rows = table.columns.intersection(features), int(table.notna().any(axis=1).sum())
+                _say_features(name, features, table.columns)
+            if rows < adata.n_obs / 2:
+                warnings.warn(
+                    f"the model has learnt from {name} ({len(features):,} features), which {rows:,} of "
+                    f"{adata.n_obs:,} rows have: for the others it is taken to be average.",
+                    PmLabWarning,
+                    stacklevel=5,
+                )
+            report[name] = {"of_training": len(features), "found": len(found), "rows": rows}
+        return report
 
     def tissue(self, adata: AnnData) -> np.ndarray:
         """Rows × tissues of training; all 0 where it is another one or not known."""
@@ -168,6 +206,22 @@ def _errors_left_out(
         own = np.eye(len(rows)) - (vectors[rows] * shrunk) @ vectors[rows].T
         found[rows] = np.linalg.solve(own, errors[rows])
     return found
+
+
+def _say_features(name: str, features: list[str], given: pd.Index) -> None:
+    absent = [feature for feature in features if feature not in given]
+    if len(absent) == len(features):
+        raise DataError(
+            f"of {name} none of the {len(features):,} features of training are there. Are they named as in "
+            f"training ({first(features, 3)}; here {first(given, 3)})? Else delete obsm[{name!r}]."
+        )
+    if absent:
+        warnings.warn(
+            f"{len(absent):,} of the {len(features):,} features of {name} in training are absent "
+            f"({first(absent)}): they are taken to be average.",
+            PmLabWarning,
+            stacklevel=6,
+        )
 
 
 def tissue_of(adata: AnnData) -> np.ndarray:

@@ -15,9 +15,10 @@ from pm_lab.checks import bulk_of, shares
 from pm_lab.drug_response.baselines import set_apart
 from pm_lab.drug_response.checkpoint import Checkpoint, fingerprint
 from pm_lab.drug_response.contract import MODALITIES, check_screen, screen_of
-from pm_lab.drug_response.covariance import expect_known, fill_responses
+from pm_lab.drug_response.covariance import expect_known
 from pm_lab.drug_response.drug_inputs import DrugStructures, bits_of
-from pm_lab.drug_response.effects import additive_effects, asked, with_unseen
+from pm_lab.drug_response.effects import asked, with_unseen
+from pm_lab.drug_response.kernel_path import KernelPath, honest_left_out
 from pm_lab.drug_response.learnt import (
     KERNEL_SHARE,
     Learnt,
@@ -28,7 +29,7 @@ from pm_lab.drug_response.learnt import (
     predict_rows,
     to_folder,
 )
-from pm_lab.drug_response.lines import LineInputs, LineKernel, ridge_path, tissue_of
+from pm_lab.drug_response.lines import tissue_of
 from pm_lab.drug_response.patients import prepare_rows
 from pm_lab.drug_response.ranking import ranked_table
 from pm_lab.drug_response.screen import drug_table
@@ -121,7 +122,9 @@ class DrugResponseModel:
             say what is left out together: whole tissues where they are all lines of some tissues, else
             lines. Penalties and early stopping are judged on all lines, those of ``validation`` among them,
             each by what learnt without the lines that are left out with it: the networks share the lines out,
-            so that each is stopped by some of them and learns from the others.
+            so that each is stopped by some of them and learns from the others. A drug may have one value on
+            all lines of a part of a split, and is then predicted to have it; without ``validation`` it is
+            refused.
         resume : a folder for checkpoints. If a training of the same data and settings was interrupted there,
             it is taken up, and ends with the numbers of one that was not interrupted.
 
@@ -136,7 +139,7 @@ class DrugResponseModel:
 
         screen = screen_of(screen)
         settings, device = self._settings(), choose_device(self.device)
-        response = check_screen(screen, min_lines=1)
+        response = check_screen(screen, min_lines=1, allow_constant=validation is not None)
         _check_size(screen, settings)
         groups = _left_out_together(validation, response, tissue_of(screen))
         with one_thread(), advice_on_memory(device, settings.members, settings.hidden):
@@ -152,38 +155,29 @@ class DrugResponseModel:
         device,
         resume: str | Path | None,
     ) -> None:
-        effects = additive_effects(response)
-        base = effects.overall + effects.drug.reindex(response.columns).to_numpy()
-        scale = float(np.nanstd(response.to_numpy() - base)) or 1.0
-        residual = (_all_responses(screen, response) - base) / scale
-        filled, covariance = fill_responses(residual, len(response))
-        center = filled.mean(axis=0)
-        target = filled - center
-        inputs = LineInputs.learn(screen, settings.modalities)
-        expression, tissue = inputs.expression(screen), inputs.tissue(screen)
-        kernel = LineKernel.learn(expression, target)
-        axes = np.linalg.eigh(covariance)[1][:, ::-1]
-        near = kernel.between(expression, expression, tissue, tissue)
-        coefficients, from_kernel = ridge_path(near, target, axes, groups)
+        rest = _responses_alone(screen, response)
+        path = KernelPath.learn(screen, response, rest, groups, settings.modalities)
         bits = bits_of(drug_table(screen)) if settings.fingerprints else None
         structures = None if bits is None else DrugStructures.learn(bits)
         net, history, from_net = _train(
-            *(settings, device, inputs.network(screen, expression), target, axes, groups),
+            *(settings, device, path.inputs.network(screen, path.expression), path.target, path.axes, groups),
             None if structures is None else structures.of(bits),
             _checkpoint(resume, screen, groups, settings),
         )
-        from_genes = center + KERNEL_SHARE * from_kernel + (1 - KERNEL_SHARE) * from_net
-        known = expect_known(residual, from_genes, settings.seed)
-        left_out = base + scale * from_genes
+        from_kernel = honest_left_out(path, screen, response, rest, groups, settings.seed)
+        from_genes = path.center + KERNEL_SHARE * from_kernel + (1 - KERNEL_SHARE) * from_net
+        known = expect_known(path.residual, from_genes, settings.seed)
+        left_out = path.base + path.scale * from_genes
         self.history_ = pd.DataFrame(history).set_index("epoch")
         self._learnt = Learnt(
             screen.obs_names.astype(object),
             response.columns,
             screen.uns.get(keys.RESPONSE_MEASURE, "ln_ic50"),
-            *(inputs, structures, kernel, expression, tissue, coefficients, axes),
-            *(base + scale * center, scale, net, left_out, base + scale * known.expected),
+            *(path.inputs, structures, path.kernel, path.expression, path.tissue),
+            *(path.coefficients, path.axes, path.base + path.scale * path.center, path.scale, net),
+            *(left_out, path.base + path.scale * known.expected),
             response.to_numpy() - left_out,
-            scale * known.errors,
+            path.scale * known.errors,
         )
 
     @property
@@ -241,10 +235,14 @@ class DrugResponseModel:
           explained is what its genes say, without its other responses.
         - ``nearest_lines``, ``nearest_ln_ic50`` : the three most similar lines on which the drug was measured
           and their mean response, as evidence.
-        - ``out_of_distribution``, ``isolation`` : distance to the nearest lines; above 1 it is larger than
-          between 99 % of the lines, and the prediction is extrapolated.
+        - ``out_of_distribution``, ``isolation`` : distance to the nearest lines over the genes that were
+          measured; above 1 it is larger than between 99 % of the lines. After alignment by "gene" a patient
+          can stand out among the patients, but not a cohort as a whole: noise in the place of a gene has the
+          level and spread of the lines as well. So all patients of a cohort in which genes do not go together
+          as in the lines are flagged (:func:`~pm_lab.drug_response.resemblance.gene_correlations`).
 
-        ``attrs`` say what was done: "purpose", "coverage", "genes", "alignment", "out_of_distribution",
+        ``attrs`` say what was done: "purpose", "coverage", "genes" (with the share of their weights that was
+        found), "scale" (against the lines), "alignment", "modalities", "out_of_distribution",
         "top_pathways" (how many drugs of a patient have them, of how many pathways). A row is taken for a
         line of training if it has its name and its genes; a patient who happens to have the name of a line is
         new, and a warning says so.
@@ -330,13 +328,12 @@ def _check_size(screen: AnnData, settings: _Settings) -> None:
         )
 
 
-def _all_responses(screen: AnnData, response: pd.DataFrame) -> np.ndarray:
-    """Responses of the lines, and below them those of lines without expression."""
-    rows = [response.to_numpy()]
-    if keys.RESPONSE_ONLY in screen.uns:
-        rest = screen.uns[keys.RESPONSE_ONLY]["response"].reindex(columns=response.columns)
-        rows.append(rest.dropna(how="all").to_numpy(float))
-    return np.vstack(rows)
+def _responses_alone(screen: AnnData, response: pd.DataFrame) -> np.ndarray:
+    """Responses of lines without expression, in the same columns."""
+    if keys.RESPONSE_ONLY not in screen.uns:
+        return np.empty((0, response.shape[1]))
+    rest = screen.uns[keys.RESPONSE_ONLY]["response"].reindex(columns=response.columns)
+    return rest.dropna(how="all").to_numpy(float)
 
 
 def _left_out_together(validation, response: pd.DataFrame, tissue: np.ndarray) -> np.ndarray:
@@ -360,7 +357,8 @@ def _checkpoint(folder, screen: AnnData, groups: np.ndarray, settings: _Settings
     table = drug_table(screen)
     named = [list(screen.obs_names), list(screen.var_names), list(table.index), asdict(settings)]
     named += [list(table["smiles"]), list(tissue_of(screen)), groups.tolist()]
-    arrays = [screen.X, _all_responses(screen, screen.obsm[keys.RESPONSE])]
+    response = screen.obsm[keys.RESPONSE]
+    arrays = [screen.X, response, _responses_alone(screen, response)]
     arrays += [screen.obsm[name] for name in settings.modalities]
     return Checkpoint(Path(folder), fingerprint(named, arrays))
 

@@ -15,8 +15,9 @@ import pandas as pd
 
 from pm_lab import checks, gene_sets, keys
 from pm_lab.drug_response.contract import MODALITIES, check_expression, first
-from pm_lab.drug_response.learnt import known_lines
+from pm_lab.drug_response.learnt import check_weight, known_lines
 from pm_lab.drug_response.lines import FEWEST_GENES, LineInputs, tissue_of
+from pm_lab.drug_response.resemblance import gene_correlations
 from pm_lab.errors import DataError, PmLabWarning
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class PreparedRows:
     network : the inputs of the networks, with the same expression.
     known : places of rows that are lines of training, −1 for others (:func:`known_lines`).
     kind : what a row is, "line" or "patient".
-    record : what is said of it in ``attrs``: "genes" and "alignment".
+    measured : which genes of training the rows have.
+    gene_correlations : how far genes go together as in the lines (:func:`gene_correlations`), or None.
+    record : what is said of it in ``attrs``: "genes", "scale", "alignment" and "modalities".
     """
 
     expression: np.ndarray
@@ -47,6 +50,8 @@ class PreparedRows:
     network: np.ndarray
     known: np.ndarray
     kind: str
+    measured: np.ndarray
+    gene_correlations: float | None
     record: dict
 
 
@@ -121,8 +126,10 @@ def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
     Raises
     ------
     DataError
-        Genes occur twice or fewer than 70 % of them are there, expression that :func:`check_expression`
-        refuses, an unknown ``align``, or "gene" for fewer than 20 patients.
+        Genes occur twice, fewer than 70 % of them are there or they have less than 60 % of the weight that
+        the model gives to genes, expression that :func:`check_expression` or :func:`check_scale` refuses,
+        modalities that cannot be those of training, an unknown ``align``, or "gene" for fewer than 20
+        patients.
 
     Source
     ------
@@ -138,11 +145,15 @@ def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
     renamed = _renamed(adata, overlap)
     expression = learnt.inputs.expression(renamed)
     measured = (overlap["status"] != "absent").to_numpy()
+    weight = check_weight(learnt, measured)
     known = known_lines(learnt, adata.obs_names, expression, measured)
     # Cell lines have responses, or are those of training; others are patients.
     kind = "line" if keys.RESPONSE in adata.obsm or (known >= 0).any() else keys.PATIENT
     if align == "auto" and kind == "line":
         align = "none"
+    scale = learnt.inputs.check_scale(expression, measured, align != "none")
+    modalities = learnt.inputs.check_modalities(renamed)
+    together = gene_correlations(learnt.expression, expression, learnt.kernel.weight, measured)
     expression, groups = _align(learnt, expression, measured, tissue_of(adata), align)
     return PreparedRows(
         expression,
@@ -150,7 +161,14 @@ def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
         learnt.inputs.network(renamed, expression),
         known,
         kind,
-        {"genes": _said_of_genes(overlap), "alignment": groups},
+        measured,
+        together,
+        {
+            "genes": _said_of_genes(overlap, weight),
+            "scale": scale,
+            "alignment": groups,
+            "modalities": modalities,
+        },
     )
 
 
@@ -178,13 +196,13 @@ def _say_mended(overlap: pd.DataFrame) -> None:
         )
 
 
-def _said_of_genes(overlap: pd.DataFrame) -> dict:
+def _said_of_genes(overlap: pd.DataFrame, weight: float) -> dict:
     absent = overlap["status"] == "absent"
     mended = overlap[overlap["status"] == "mended"]
     return {
         "of_training": len(overlap),
         "found": int((~absent).sum()),
-        "weight_found": float(overlap.loc[~absent, "weight"].sum()),
+        "weight_found": weight,
         "absent": list(overlap.loc[absent, "gene"]),
         "mended": dict(zip(mended["gene"], mended["found_as"], strict=True)),
     }

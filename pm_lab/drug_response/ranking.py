@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from pm_lab.drug_response.contract import first
 from pm_lab.drug_response.evidence import top_pathways
 from pm_lab.drug_response.learnt import Learnt
 from pm_lab.drug_response.patients import PreparedRows
+from pm_lab.drug_response.resemblance import say_unlike
 from pm_lab.errors import PmLabWarning
 
 NEIGHBOURS = 5  # lines whose mean distance says how far a patient is from all of them
@@ -25,10 +26,15 @@ PURPOSE = (
     "on cell lines left out; for patients their coverage is not known."
 )
 
+SAYS = (
+    "Patients far from all lines once their genes are aligned. What a cohort shares is gone by then: that it "
+    "is unlike the lines as a whole shows in gene_correlations (about 0: no structure in common), not here."
+)
+
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Where rows are among the lines of training, in the space of the kernel.
+    """Where rows are among the lines of training, in the space of the kernel and of the genes that they have.
 
     Attributes
     ----------
@@ -41,12 +47,15 @@ class Neighbours:
     isolation: np.ndarray
 
     @classmethod
-    def of(cls, learnt: Learnt, expression: np.ndarray, place: np.ndarray) -> Neighbours:
-        """``place`` : of rows that are lines of training, −1 for others."""
-        to_lines = learnt.kernel.distances(expression, learnt.expression)
+    def of(
+        cls, learnt: Learnt, expression: np.ndarray, place: np.ndarray, measured: np.ndarray
+    ) -> Neighbours:
+        """``place`` : of rows that are lines of training, −1 for others. ``measured`` : genes of the rows."""
+        kernel = replace(learnt.kernel, weight=learnt.kernel.weight * measured)
+        to_lines = kernel.distances(expression, learnt.expression)
         known = np.flatnonzero(place >= 0)
         to_lines[known, place[known]] = np.inf  # a line is no neighbour of itself
-        between = learnt.kernel.distances(learnt.expression, learnt.expression)
+        between = kernel.distances(learnt.expression, learnt.expression)
         np.fill_diagonal(between, np.inf)
         limit = np.quantile(_to_nearest(between), MOST_ISOLATED)
         return cls(np.argsort(to_lines, axis=1, kind="stable"), _to_nearest(to_lines) / max(limit, 1e-12))
@@ -80,12 +89,13 @@ def ranked_table(
     """
     n_rows, n_drugs = predicted.shape
     reference = learnt.left_out[:, chosen]
-    near = Neighbours.of(learnt, prepared.expression, prepared.known)
+    near = Neighbours.of(learnt, prepared.expression, prepared.known, prepared.measured)
     nearest, responses = _evidence(learnt, near, chosen)
     percentile = _percentiles(predicted, reference)
     beyond = (predicted - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
     order = np.lexsort((beyond, percentile), axis=1)  # drugs beyond all lines are told apart
-    outside = near.isolation > 1
+    unlike = say_unlike(prepared.gene_correlations)
+    outside = (near.isolation > 1) | unlike
     pathways, n_pathways = top_pathways(learnt, prepared, chosen[order[:, :EXPLAINED]])
     at = lambda array: np.take_along_axis(array, order, axis=1).ravel()  # noqa: E731
     names = learnt.drugs[chosen].to_numpy(object)
@@ -107,11 +117,18 @@ def ranked_table(
             "isolation": np.repeat(near.isolation, n_drugs),
         }
     )
-    _say_outside(outside, rows, prepared.kind)
+    if not unlike:
+        _say_outside(outside, rows, prepared.kind)
     table.attrs = {
         "purpose": PURPOSE,
         **prepared.record,
-        "out_of_distribution": {"rows": n_rows, "outside": int(outside.sum()), "neighbours": NEIGHBOURS},
+        "out_of_distribution": {
+            "rows": n_rows,
+            "outside": int(outside.sum()),
+            "neighbours": NEIGHBOURS,
+            "gene_correlations": prepared.gene_correlations,
+            "says": SAYS,
+        },
         "top_pathways": {"drugs_of_each": pathways.shape[1], "pathways": n_pathways},
     }
     return table
@@ -142,7 +159,7 @@ def _say_outside(outside: np.ndarray, names: pd.Index, who: str) -> None:
         warnings.warn(
             f"{int(outside.sum()):,} of {len(outside):,} patients are further from the lines of training "
             f"than 99 % of these lines are from each other ({first(names[outside])}): out_of_distribution. "
-            "What is predicted for them is extrapolated.",
+            "How well such patients are predicted, no line can tell.",
             PmLabWarning,
             stacklevel=4,
         )

@@ -373,9 +373,9 @@ def test_screens_that_cannot_be_learnt_from(little):
             "pm_lab.drug_response.network.DrugResponseNet.forward",
             torch.OutOfMemoryError("CUDA out of memory"),
         ),
-        ("pm_lab.drug_response.model.fill_responses", MemoryError("Unable to allocate 9.9 GiB")),
+        ("pm_lab.drug_response.kernel_path.fill_responses", MemoryError("Unable to allocate 9.9 GiB")),
         (
-            "pm_lab.drug_response.model.LineKernel.learn",
+            "pm_lab.drug_response.kernel_path.LineKernel.learn",
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
         ),
     ],
