@@ -192,7 +192,7 @@ class PatientPanel:
         note = table.attrs.get("note", "")
         measure = next((name for name in ("ln_ic50", "auc") if name in table), None)
         if table.empty or measure is None:
-            self._drug_table.fill(table)
+            self._drug_table.fill(pd.DataFrame())
             return self._drugs.show(charts.message("Predicted drugs", note))
         self._drug_table.fill(table, note)
         top = table.head(MOST_ROWS)

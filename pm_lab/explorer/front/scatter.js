@@ -112,13 +112,16 @@ function paintPoints(canvas, view, spec, [sx, sy], ratio) {
   const pixels = new Uint32Array(image.data.buffer);
   const { x, y, codes, mask } = spec;
   const [w, hgt] = [canvas.width, canvas.height];
-  const size = Math.max(1, Math.round((x.length > 2e5 ? 1 : x.length > 2e4 ? 1.5 : x.length > 2e3 ? 3 : 6) * ratio));
+  const n = mask ? mask.reduce((sum, one) => sum + one, 0) : x.length;
+  const sizeOf = (many) => Math.max(1, Math.round((many > 2e5 ? 1 : many > 2e4 ? 1.5 : many > 2e3 ? 3 : 6) * ratio));
+  const sizes = [sizeOf(x.length), Math.max(sizeOf(x.length), Math.min(sizeOf(n), 4 * ratio + (x.length > 2e3 ? 0 : 2 * ratio)))];
   const faint = rgb(view.root, "--pm-rest");
   const palette = spec.palette.map((name) => rgb(view.root, name));
-  const [ax, bx] = [(sx(1) - sx(0)) * ratio, sx(0) * ratio - size / 2];
-  const [ay, by] = [(sy(1) - sy(0)) * ratio, sy(0) * ratio - size / 2];
-  const corner = size > 3 ? 1 : 0; // larger points are rounded
-  for (let pass = mask ? 0 : 1; pass < 2; pass++)
+  const [ax, ay] = [(sx(1) - sx(0)) * ratio, (sy(1) - sy(0)) * ratio];
+  for (let pass = mask ? 0 : 1; pass < 2; pass++) {
+    const size = sizes[pass]; // few points among many are drawn larger
+    const corner = size > 3 ? 1 : 0; // larger points are rounded
+    const [bx, by] = [sx(0) * ratio - size / 2, sy(0) * ratio - size / 2];
     for (let i = 0; i < x.length; i++) {
       if (mask && mask[i] !== pass) continue;
       const px = (x[i] * ax + bx) | 0;
@@ -131,6 +134,7 @@ function paintPoints(canvas, view, spec, [sx, sy], ratio) {
         for (let dx = trim; dx < size - trim; dx++) pixels[row + dx] = paint;
       }
     }
+  }
   context.putImageData(image, 0, 0);
   view.root.dataset.redraw = (performance.now() - started).toFixed(1);
 }
