@@ -24,6 +24,7 @@ def folder(tmp_path, monkeypatch):
     """A working folder with a table of eight patients and what else a user may name."""
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"patient": [f"P{i}" for i in range(8)], "age": range(40, 48)})
+    table = table.assign(months=range(1, 9), died=[True, False] * 4)
     table.to_csv("mine.csv", index=False)
     table.assign(age=[f"{name}@clinic.org" for name in table["patient"]]).to_csv("mails.csv", index=False)
     pd.concat([table, table[:2]]).to_csv("twice.csv", index=False)
@@ -180,8 +181,9 @@ def shown(folder, monkeypatch):
     return shown
 
 
-def test_a_cohort_is_shown_by_the_explorers_widget(shown):
-    (widget,) = shown("mine.csv")
+@pytest.mark.parametrize("endpoint", [None, {"time": "months", "event": "died", "unit": "months"}])
+def test_a_cohort_is_shown_by_the_explorers_widget(shown, endpoint):
+    (widget,) = shown("mine.csv", None, None, endpoint)
     assert "pm-explorer" in widget._dom_classes
 
 
