@@ -144,6 +144,8 @@ def test_a_click_is_answered(app):
     (women,) = re.findall(r"^female: (\d+)", bar.get_attribute("aria-label"))
     bar.click()
     expect(app.locator(".pm-numbers")).to_contain_text(f"{women} of 120 patients", timeout=SLOW)
+    curve = app.get_by_role("group", name="Survival")
+    expect(curve.get_by_role("list")).to_contain_text(f"({women})", timeout=SLOW)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     app.screenshot(path=SCREENSHOTS / "voila.png")
 
