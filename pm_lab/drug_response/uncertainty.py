@@ -40,7 +40,8 @@ def half_widths(errors: np.ndarray, coverage: float) -> np.ndarray:
     errors and 10 more of the size of all drugs' errors.
 
     Of new lines of GDSC1 90 % intervals cover .901, of lines of a tissue that was not in training .885: these
-    are not drawn like the others.
+    are not drawn like the others. After 40 lines × 10 drugs they cover .90 (built-in screen, mean of 5; parts
+    of GDSC1 .90), after 80 × 20 .915 (.905); after one choice of 40 or 80 lines between .87 and .93.
 
     Widths that grow with the distance from the lines or with the prediction were 1 % narrower at best, and
     are not used. On GDSC1, with 8 to 50 errors left of a drug, this covers .89 to .91 of 90 % on average, the
