@@ -165,7 +165,14 @@ def places_of_drugs(learnt: Learnt, drugs: Iterable[str] | None) -> np.ndarray:
     """The places of drugs in training; of all of them by default."""
     if drugs is None:
         return np.arange(len(learnt.drugs))
+    if not isinstance(drugs, Iterable):
+        raise DataError(f"drugs={drugs!r}: the names of drugs, as in model.drugs_.")
     drugs = [drugs] if isinstance(drugs, str) else list(drugs)
+    if not drugs:
+        raise DataError("drugs is empty: name one at least, or leave it out for all drugs of training.")
+    twice = pd.Index(drugs)[pd.Index(drugs).duplicated()].unique()
+    if len(twice):
+        raise DataError(f"drugs names {len(twice):,} more than once ({first(twice)}).")
     places = learnt.drugs.get_indexer(drugs)
     unknown = [name for name, place in zip(drugs, places, strict=True) if place < 0]
     if unknown:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import keys
-from pm_lab.checks import bulk_of, shares
+from pm_lab.checks import bulk_of, shares, whole_number
 from pm_lab.drug_response.baselines import set_apart
 from pm_lab.drug_response.checkpoint import Checkpoint, fingerprint
 from pm_lab.drug_response.contract import MODALITIES, check_screen, screen_of
@@ -193,12 +193,18 @@ class DrugResponseModel:
 
         Parameters
         ----------
-        adata : rows × genes with ``X`` = log2(TPM + 1); ``obs["tissue"]`` and modalities are used if there.
+        adata : lines × genes with ``X`` = log2(TPM + 1), taken as it is; ``obs["tissue"]`` and modalities
+            are used if there. Patients have to be brought to the scale of the lines: :meth:`predict` does.
         drugs : a table by drug, as :func:`drug_table` returns it; by default the drugs of training. A drug
             that was not in training is predicted as the mean of those that were, and what its structure
             adds (``fingerprints``).
         """
-        learnt, adata = self._fitted(), screen_of(adata)
+        learnt = self._fitted()
+        if not hasattr(adata, "obs_names"):
+            raise DataError(
+                f"predict_matrix takes an AnnData of cell lines, not {type(adata).__name__}. For the patients "
+                "of a cohort call predict(cohort), which aligns them; for lines predict_matrix(cohort.screen)."
+            )
         table = pd.DataFrame(predict_rows(learnt, adata), adata.obs_names, learnt.drugs)
         names = asked(drugs, learnt.drugs)
         found, unseen = with_unseen(table, names), ~names.isin(learnt.drugs)
@@ -308,6 +314,8 @@ class DrugResponseModel:
         unknown = [name for name in self.modalities if name not in MODALITIES]
         if isinstance(self.modalities, str) or unknown:
             raise DataError(f"modalities={self.modalities!r}: a list of some of {', '.join(MODALITIES)}.")
+        if whole_number(self.seed, "seed", least=0) >= 2**31:
+            raise DataError(f"seed={self.seed!r}: a whole number below 2**31.")
         return _Settings(
             *(self.seed, self.members, self.hidden, self.max_epochs, tuple(self.modalities)),
             bool(self.fingerprints),

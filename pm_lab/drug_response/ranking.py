@@ -88,11 +88,15 @@ def ranked_table(
     chosen : places of the drugs in training.
     """
     n_rows, n_drugs = predicted.shape
-    reference = learnt.left_out[:, chosen]
     near = Neighbours.of(learnt, prepared.expression, prepared.known, prepared.measured)
     nearest, responses = _evidence(learnt, near, chosen)
-    percentile = _percentiles(predicted, reference)
-    beyond = (predicted - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
+    percentile, beyond = np.empty(predicted.shape), np.empty(predicted.shape)
+    # Lines that are known are predicted with their other responses, and further apart: each among its like.
+    known = prepared.known >= 0
+    for some, like in ((known, learnt.expected), (~known, learnt.left_out)):
+        reference = like[:, chosen]
+        percentile[some] = _percentiles(predicted[some], reference)
+        beyond[some] = (predicted[some] - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
     order = np.lexsort((beyond, percentile), axis=1)  # drugs beyond all lines are told apart
     unlike = say_unlike(prepared.gene_correlations)
     outside = (near.isolation > 1) | unlike

@@ -249,6 +249,28 @@ def test_percentiles_place_among_the_lines_of_training(parts, fitted):
         assert order.is_monotonic_increasing
 
 
+def test_percentiles_of_the_lines_of_training_are_spread_evenly(parts, fitted):
+    """They are predicted with their responses and so further apart than new lines: each is among its like."""
+    of_known = fitted.predict(parts[0])["percentile"]
+    assert abs((of_known < 2).mean() - 0.02) < 0.005
+    assert abs((of_known >= 98).mean() - 0.02) < 0.005
+
+
+def test_arguments_that_name_nothing_are_refused(parts, fitted):
+    for drugs, says in (([], "drugs is empty"), (5, "names of drugs"), (["DRUG001"] * 2, "more than once")):
+        with pytest.raises(DataError, match=says):
+            fitted.predict(parts[1], drugs=drugs, align="none")
+    for seed in (-1, 1.5, None, "a", True, 2**62):
+        with pytest.raises(DataError, match="seed="):
+            quick(seed=seed).fit(parts[0])
+
+
+def test_a_cohort_has_patients_and_lines_and_a_matrix_is_of_lines(fitted):
+    cohort = pm.datasets.simulate_cohort(n_cells=100, n_lines=40, n_drugs=4)
+    with pytest.raises(DataError, match=r"call predict\(cohort\), which aligns them"):
+        fitted.predict_matrix(cohort)
+
+
 def test_a_drug_on_few_lines_gets_an_interval_all_the_same(little):
     response = little.obsm["response"].copy()
     response.iloc[6:, 0] = np.nan

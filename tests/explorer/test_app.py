@@ -1,4 +1,4 @@
-"""The application without a browser: its figures are drawn from the state, and what a person does changes it."""
+"""The application without a browser: figures are drawn from the state, and what a person does changes it."""
 
 import json
 
@@ -58,7 +58,8 @@ def test_brush_changes_the_other_charts_to_what_pandas_counts(explorer, clinical
     brushed(explorer, 40, 60)
     some = clinical[(clinical["age"] >= 40) & (clinical["age"] < 60)]
     found = drawn(explorer, "grade")
-    assert dict(zip(found["labels"], found["selected"], strict=True)) == some["grade"].value_counts().to_dict()
+    drawn_counts = dict(zip(found["labels"], found["selected"], strict=True))
+    assert drawn_counts == some["grade"].value_counts().to_dict()
     assert explorer.state.n_selected == len(some)
     assert drawn(explorer, "marker")["missing_selected"] == some["marker"].isna().sum()
     assert drawn(explorer, "age")["selected"].sum() == len(clinical)  # its own brush is drawn on top
@@ -91,7 +92,8 @@ def test_categories_missing_values_and_dates_are_filtered_by_clicks(explorer, cl
     assert state.n_selected == clinical["marker"].isna().sum()
     panel._answer("marker", {"type": "clear"})
     first = (np.datetime64("2016-01-01") - np.datetime64("1970-01-01")).astype(int)
-    panel._answer("seen", {"type": "range", "low": float(first), "high": None, "missing": False, "live": False})
+    later = {"type": "range", "low": float(first), "high": None, "missing": False, "live": False}
+    panel._answer("seen", later)
     assert state.n_selected == (clinical["seen"] >= "2016-01-01").sum()
 
 
