@@ -202,8 +202,8 @@ class DrugResponseModel:
         learnt = self._fitted()
         if not hasattr(adata, "obs_names"):
             raise DataError(
-                f"predict_matrix takes an AnnData of cell lines, not {type(adata).__name__}. For the patients "
-                "of a cohort call predict(cohort), which aligns them; for lines predict_matrix(cohort.screen)."
+                f"predict_matrix takes an AnnData of cell lines, not {type(adata).__name__}. For "
+                "patients call predict(cohort), which aligns them; for lines, predict_matrix(cohort.screen)."
             )
         table = pd.DataFrame(predict_rows(learnt, adata), adata.obs_names, learnt.drugs)
         names = asked(drugs, learnt.drugs)

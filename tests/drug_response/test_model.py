@@ -266,7 +266,7 @@ def test_arguments_that_name_nothing_are_refused(parts, fitted):
 
 
 def test_a_cohort_has_patients_and_lines_and_a_matrix_is_of_lines(fitted):
-    cohort = pm.datasets.simulate_cohort(n_cells=100, n_lines=40, n_drugs=4)
+    cohort = pm.datasets.simulate_cohort(n_cells=240, n_lines=40, n_drugs=4)
     with pytest.raises(DataError, match=r"call predict\(cohort\), which aligns them"):
         fitted.predict_matrix(cohort)
 
