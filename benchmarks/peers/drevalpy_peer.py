@@ -1,15 +1,15 @@
 """drevalpy's models on one fold; called by drug_response.py with a Python that has drevalpy installed.
 
-    PYTHON drevalpy_peer.py --version
-    PYTHON drevalpy_peer.py RandomForest fold.npz predictions.npz
-    PYTHON drevalpy_peer.py SimpleNeuralNetwork fold.npz predictions.npz
+    PYTHON peers/drevalpy_peer.py --version
+    PYTHON peers/drevalpy_peer.py RandomForest fold.npz predictions.npz
+    PYTHON peers/drevalpy_peer.py SimpleNeuralNetwork fold.npz predictions.npz
 
 drevalpy is under the GPL and lives in an environment of its own: this script calls it and takes nothing from
 pm_lab, files are all that passes between the two.
 
 ``fold.npz``: ``lines``, ``expression`` (lines × genes), ``drugs``, ``fingerprints`` (drugs × bits),
 ``response`` (lines × drugs; NaN where not measured, and for all lines of the test part), ``validation`` and
-``test`` (booleans, lines). ``predictions.npz``: ``predicted`` (test lines × drugs), ``seconds`` (tuning, fit
+``test`` (booleans, lines). ``predictions.npz``: ``predicted`` (test lines × drugs), ``seconds`` (fit
 and predict), ``peak_gb`` (largest resident memory of this process), ``hyperparameters`` (JSON).
 
 What is done is what ``drevalpy`` itself does in a fold: hyperparameters by RMSE on the validation lines, of
