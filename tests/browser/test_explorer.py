@@ -115,6 +115,8 @@ def explorer(application):
     if clear.is_enabled():
         clear.click()
     expect(selection(application)).to_have_text(re.compile("^all 150 patients"), timeout=SLOW)
+    last = application.get_by_role("group", name="Map of the patients")  # drawn after all the others
+    expect(last).to_contain_text("150 of 150 patients are selected", timeout=SLOW)
     return application
 
 
@@ -189,6 +191,7 @@ def test_keyboard_alone(explorer, clinical):
     explorer.keyboard.press("PageUp")
     expect(selection(explorer)).to_have_text(re.compile("^age ≥"))
     explorer.keyboard.press("ArrowRight")
+    settled(explorer)
     low = float(explorer.locator('[data-name="age"] [data-key="from"]').input_value())
     expect(selection(explorer)).to_have_text(
         f"age ≥ {low:g}: {(clinical['age'] >= low).sum()} of 150 patients"
