@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 PAGES = ROOT / "build" / "notebooks"
 CELL_TIMEOUT = 600  # seconds
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # The page template of nbconvert without the scripts it would fetch: require.js, MathJax, mermaid, widgets.
 PAGE = """\
@@ -76,6 +77,7 @@ def execute(path: Path, progress: tqdm | None = None) -> Run:
             kernel_name="python3",
             resources={"metadata": {"path": str(work)}},
             record_timing=False,
+            store_widget_state=False,  # it holds what the widget shows: rows of patients
             coalesce_streams=True,
             extra_arguments=["--IPKernelApp.log_level=40"],  # warns of unencrypted TCP, in every kernel
         )
@@ -84,6 +86,7 @@ def execute(path: Path, progress: tqdm | None = None) -> Run:
         with client.setup_kernel(env=environment), _PeakMemory(client.km.provisioner.pid) as memory:
             _run_cells(client, run, progress)
             run.seconds = time.perf_counter() - started
+        _remove_widgets(run.notebook)
         run.peak_memory = memory.peak
         left = sorted(str(item.relative_to(work)) for item in work.rglob("*"))
     if left:
@@ -104,6 +107,13 @@ def _run_cells(client: NotebookClient, run: Run, progress: tqdm | None) -> None:
         finally:
             if progress is not None:
                 progress.update()
+
+
+def _remove_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Without its kernel a widget shows an error; what stands in for it is an output of its own."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
 
 
 class _PeakMemory:

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 PROMISED = ["00_welcome", "01_single_cell", "02_bulk_expression", "03_pathway_enrichment"]
-PROMISED += ["04_biomarker_discovery", "05_drug_response"]
+PROMISED += ["04_biomarker_discovery", "05_drug_response", "06_patient_explorer"]
 PROMISED += ["case_studies/colorectal_metastasis", "case_studies/interferon_kang2018"]
 PROMISED += ["case_studies/breast_cancer_prognosis", "case_studies/gdsc1_benchmark"]
 

@@ -64,6 +64,16 @@ def test_save_keeps_outputs_and_drops_what_differs_between_machines(write, tmp_p
     assert [output.text for output in saved.cells[1].outputs] == ["a\nb\n"]
 
 
+def test_save_keeps_what_stands_in_for_a_widget_and_nothing_of_the_widget(write, tmp_path):
+    show = "from IPython.display import HTML, display; import ipywidgets"
+    path = write("widget", show, "display(HTML('in its place')); display(ipywidgets.Text('P001'))")
+    assert execute.main([str(path), "--save", "--pages", str(tmp_path)]) == 0
+    saved = nbformat.read(path, as_version=4)
+    assert [output.data["text/html"] for output in saved.cells[2].outputs] == ["in its place"]
+    page = (tmp_path / "widget.html").read_text()
+    assert "in its place" in page and ".widget-state+json" not in page
+
+
 def test_failed_notebook_is_not_saved(write, tmp_path):
     path = write("failing", "1", "1 / 0")
     before = path.read_text()
