@@ -53,7 +53,7 @@ def explore(cohort, cells=None, predictions=None, endpoint=None) -> Explorer:
     >>> explorer = pm.explore(pm.datasets.load("gse7390"))
     >>> explorer.state.set_range("age", 40, 55)
     >>> explorer.state.describe()
-    '40 ≤ age < 55: 142 of 198 patients'
+    '40 ≤ age < 55: 132 of 198 patients'
     """
     if isinstance(cohort, CohortState):
         return Explorer(cohort)
