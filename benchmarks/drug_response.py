@@ -94,7 +94,7 @@ def judge_intervals(fitted: list, screen, split: str, seed: int) -> list[dict]:
     class Fitted:
         name = "network"
 
-        def fit(self, training):
+        def fit(self, training, validation=None):
             return fitted.pop(0)
 
     folds = pm.drug_response.folds(screen, split, seed=seed)
