@@ -9,23 +9,31 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
+from datetime import date as Date
 
 import pandas as pd
 
 ROWS_READ = 20_000  # of a column of text, evenly spaced; numbers and dates are read whole
 OLDEST, OLDEST_AGE = 89, 130  # ages above the first are few; above the second they are no ages in years
+UNKNOWN_CODES = (-9, -99, -999, 777, 888, 999, 9999)  # what stands for an unknown age
 MOST = 0.8  # share of the values that must look alike where one value alone says little
+MANY = 0.3  # the same, of what hardly is anything else
 FREE_TEXT_WORDS = 6
 MASKED = 24  # characters of an example
 
 EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}"
 PHONE = r"\+\d[\d\s().-]{6,}\d|\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}|0\d{2,4}[-/ ]\d{3}[\d\s/-]{3,}"
 SOCIAL_SECURITY = r"\d{3}-\d{2}-\d{4}"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+PLAIN_DATES = (  # these are nothing else
+    r"(?:19|20)\d{2}-\d{1,2}-\d{1,2}(?:[ T].*)?|\d{1,2}[./]\d{1,2}[./](?:19|20)\d{2}"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)?[. -]*(?:of )?{_MONTH}[. ,-]+\d{{2,4}}"
+    rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
+)
 # A year and a month are finer than a year too.
 DATES = (
-    r"\d{4}-\d{1,2}(?:-\d{1,2}(?:[ T].*)?)?|\d{4}[/.]\d{1,2}[/.]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
-    r"|\d{1,2}[. -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[. -]+\d{2,4}"
-    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2},? \d{4}"
+    rf"{PLAIN_DATES}|\d{{4}}-\d{{1,2}}(?:-\d{{1,2}}(?:[ T].*)?)?|\d{{4}}[/.]\d{{1,2}}[/.]\d{{1,2}}"
+    r"|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
 )
 COMPACT_DATE = r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 POSTAL = r"[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|[A-Z]\d[A-Z] \d[A-Z]\d|\d{5}-\d{4}"
@@ -35,7 +43,20 @@ PERSON = (
 TITLED = r"(?:Mr|Mrs|Ms|Dr|Prof|Herr|Frau)\.? [A-ZÀ-Þ][a-zà-ÿ].*"
 
 AGE_WORDS = {"age", "ages", "alter"}
-DATE_WORDS = {"date", "dob", "birth", "birthday", "birthdate", "datum", "day"}
+DATE_WORDS = {
+    "date",
+    "dob",
+    "dod",
+    "birth",
+    "birthday",
+    "birthdate",
+    "datum",
+    "day",
+    "surgery",
+    "visit",
+    "death",
+}
+BIRTH_WORDS = {"birth", "born", "yob", "birthyear", "geburtsjahr"}
 POSTAL_WORDS = {"zip", "zipcode", "postcode", "postal", "plz", "postleitzahl", "address", "street", "adresse"}
 PHONE_WORDS = {"phone", "telephone", "tel", "mobile", "fax", "telefon", "cellphone"}
 RECORD_WORDS = {"mrn", "ssn", "nhs", "insurance", "passport", "hospitalnumber", "recordnumber", "fallnummer"}
@@ -105,9 +126,11 @@ def _of_numbers(name: str, values: pd.Series) -> tuple[str, int, str] | None:
         return _old_ages(known) if words & AGE_WORDS else None
     if words & AGE_WORDS and (old := _old_ages(known)):
         return old
+    if words & BIRTH_WORDS and (old := _old_years(known)):
+        return old
     sample = _sampled(known).astype("int64", errors="ignore").astype(str)
-    if words & DATE_WORDS and sample.str.fullmatch(COMPACT_DATE).mean() >= MOST:
-        return _found("dates finer than a year", sample)
+    if (compact := sample.str.fullmatch(COMPACT_DATE)).mean() >= MANY:
+        return _found("dates finer than a year", sample[compact])
     for named, reason in ((POSTAL_WORDS, "postal codes or addresses"), (PHONE_WORDS, "phone numbers")):
         if words & named and (sample.str.len() >= 4).mean() >= MOST:
             return _found(reason, sample)
@@ -121,8 +144,16 @@ def _found(reason: str, which: pd.Series) -> tuple[str, int, str] | None:
 
 
 def _old_ages(known: pd.Series) -> tuple[str, int, str] | None:
-    in_years = (known <= OLDEST_AGE).all()
-    return _found(f"ages over {OLDEST}", known[known > OLDEST]) if in_years else None
+    ages = known[~known.isin(UNKNOWN_CODES)]
+    in_years = (ages <= OLDEST_AGE).all()
+    return _found(f"ages over {OLDEST}", ages[ages > OLDEST]) if in_years else None
+
+
+def _old_years(known: pd.Series) -> tuple[str, int, str] | None:
+    """Years of birth of people who would be over 89 today."""
+    today = Date.today().year
+    old = known.between(today - OLDEST_AGE, today - OLDEST - 1)
+    return _found(f"ages over {OLDEST}", known[old])
 
 
 def _like_record_numbers(texts: pd.Series) -> bool:
@@ -187,15 +218,21 @@ def _social_security(texts: _Texts, words: set[str]) -> pd.Series:
 
 
 def _dates(texts: _Texts, words: set[str]) -> pd.Series | None:
-    """Each of them where the name says date; else most must look so, as 1-2-10 may be anything."""
-    dates = texts.fullmatch(DATES, ignore_case=True)
-    return dates | texts.fullmatch(COMPACT_DATE) if words & DATE_WORDS else texts.mostly(dates)
+    """Each of them where the name says date; else many, or most of what may be anything, such as 1-2-10."""
+    dates, compact = texts.fullmatch(DATES, ignore_case=True), texts.fullmatch(COMPACT_DATE)
+    if words & DATE_WORDS:
+        return dates | compact
+    for plain in (texts.fullmatch(PLAIN_DATES, ignore_case=True), compact):
+        if texts.share(plain) >= MANY:
+            return dates | plain
+    return texts.mostly(dates)
 
 
 def _text_ages(texts: _Texts, words: set[str]) -> pd.Series | None:
     if not words & AGE_WORDS:
         return None
     ages = pd.to_numeric(texts.values, errors="coerce")
+    ages = ages.mask(ages.isin(UNKNOWN_CODES))
     return None if (ages > OLDEST_AGE).any() else ages > OLDEST
 
 

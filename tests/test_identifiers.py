@@ -21,11 +21,22 @@ FOUND = {
         "us_style": [f"{1 + i % 12}/{1 + i % 28}/{2010 + i % 9}" for i in ROWS],
         "date_of_birth": [19400100 + 10000 * (i % 30) + 1 + i % 28 for i in ROWS],
         "entry": [f"{1 + i % 28} Mar {2010 + i % 9}" for i in ROWS],
+        "operated": [f"March {1 + i % 9}rd 2020" for i in ROWS],
+        "began": [f"{1 + i % 9}th of March, 2020" for i in ROWS],
+        "number": [20200301 + i % 28 for i in ROWS],
+        "as_text": [f"{20200301 + i % 28}" for i in ROWS],
+        "half_known": ["2020-03-01", "unknown"] * (N // 2),
+        "surgery": ["2020-03"] + ["unknown"] * (N - 1),
+        "dod": ["1-2-10"] + ["alive"] * (N - 1),
     },
     "ages over 89": {
         "age": [60 + i for i in ROWS],
         "ageAtDiagnosis": [60.5 + i for i in ROWS],
         "age_text": [str(60 + i) for i in ROWS],
+        "age_at_entry": [95, 96, 50, 60, 70, 999, -9, 888] * (N // 8),
+        "age_as_text": ["95", "60", "999", "?"] * (N // 4),
+        "birth_year": [1930, 1950] * (N // 2),
+        "year_born": [1930.0, np.nan] * (N // 2),
     },
     "postal codes or addresses": {
         "zip_code": [10115 + i for i in ROWS],
@@ -84,7 +95,9 @@ def test_what_identifies_nobody_raises_no_alarm():
     table = pd.DataFrame(
         {
             "year": [2000 + i % 20 for i in ROWS],
-            "year_of_birth": [1940 + i for i in ROWS],
+            "year_of_birth": [1960 + i for i in ROWS],
+            "days_to_death": [20 + 31 * i for i in ROWS],
+            "some_dates": ["unknown"] * (N - 1) + ["2020-03-01"],
             "first_of_year": pd.to_datetime([f"{2000 + i % 20}-01-01" for i in ROWS]),
             "age": [50 + i % 39 for i in ROWS],
             "age_in_days": [20_000 + 31 * i for i in ROWS],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ DEFAULTS = {
     "theme": "light",
     "view": "cohort",
 }
+MOST_BINS = 500
 VIEWS = ("cohort", "compare", "patient", "gene", "export")
 THEMES = ("light", "dark")
 ASPECTS = ("data", "filters", "groups", "patient", "endpoint", "settings")
@@ -56,8 +57,12 @@ def checked_setting(data: CohortData, name: str, value):
     """
     if name not in DEFAULTS:
         raise DataError(f"there is no setting {name!r}; settings are {', '.join(DEFAULTS)}.")
-    if name in ("least_count", "bins"):
-        return checks.whole_number(value, name, least=0 if name == "least_count" else 2)
+    if name == "bins":
+        if checks.whole_number(value, name, least=2) > MOST_BINS:
+            raise DataError(f"bins={value!r}: {MOST_BINS} at most.")
+        return int(value)
+    if name == "least_count":
+        return checks.whole_number(value, name, least=0)
     if name == "hide_small_counts":
         if not isinstance(value, bool):
             raise DataError(f"{name}={value!r}: True or False.")
@@ -73,7 +78,7 @@ def checked_setting(data: CohortData, name: str, value):
 def _checked_name(data: CohortData, name: str, value):
     """A setting that names a column, a gene or an embedding of the data."""
     if name == "columns":
-        if isinstance(value, str):
+        if isinstance(value, str) or not isinstance(value, Iterable):
             raise DataError(f"columns={value!r}: a list of columns.")
         return tuple(data.column(column).name for column in value)
     if not isinstance(value, str):

@@ -6,9 +6,10 @@ import hashlib
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -19,9 +20,9 @@ from pm_lab.endpoints import endpoint_table
 from pm_lab.errors import DataError, PmLabWarning
 from pm_lab.identifiers import identifier_columns
 
-from .columns import Column, content, typed
-from .reading import BLOCK_ROWS, Parts, first, read_parts
-from .small_counts import SharedSelections
+from .columns import FEW_LEVELS, Column, content, typed
+from .reading import Parts, first, read_parts
+from .small_counts import SharedSelections, shared_selections
 
 MOST_GENES_KEPT = 64  # columns of the expression that were asked for, kept side by side in memory
 
@@ -36,31 +37,31 @@ class CohortData:
     columns : name → :class:`Column`.
     genes, expression, unit : names; patients × genes (float32, C order) or None; what the values are.
     endpoints : name → declaration (:func:`pm_lab.survival.declare_endpoint`).
-    embeddings : name → n × 2.
+    embeddings : name → n × 2; where none came, ``X_pca``, worked out when it is first looked at.
     cells, cell_rows : AnnData or None; of each cell the patient's row, −1 where it is of nobody here.
     predictions : one row a patient and drug, or None.
     identifiers : columns that may identify a patient (:func:`pm_lab.identifiers.identifier_columns`).
     notes : what was inferred or left out.
-    shared : selections that were shared in this session (:class:`SharedSelections`).
+    shared : selections of these data that were shared in this kernel (:class:`SharedSelections`).
     """
 
     def __init__(self, parts: Parts, identifiers: pd.DataFrame, kinds: Mapping[str, str]):
         self._parts = parts
-        self._inferred = _inferred(parts, identifiers)
+        self._flagged = set(identifiers["column"])
+        self._inferred = _inferred(parts, self._flagged)
+        self._said: list[str] = []
         self._gene_columns: OrderedDict[str, np.ndarray] = OrderedDict()
         self.patients = parts.clinical.index
         self.n = len(self.patients)
-        self.columns = _corrected(self._inferred, parts, kinds)
+        self.columns = _corrected(self._inferred, parts, kinds, self._flagged)
         self.genes, self.expression, self.unit = parts.genes, parts.expression, parts.unit
         self.endpoints: Mapping = MappingProxyType(parts.endpoints)
-        self.embeddings: Mapping = MappingProxyType(parts.embeddings)
         self.cells, self.cell_rows = None, None
         self.predictions: pd.DataFrame | None = None
         self.identifiers = identifiers
         self.notes: list[str] = list(parts.notes)
         self.source = parts.source
         self.kinds = dict(kinds)
-        self.shared = SharedSelections(self.n)
 
     @classmethod
     def open(cls, cohort, cells=None, predictions=None, endpoint=None, kinds=None) -> CohortData:
@@ -119,15 +120,16 @@ class CohortData:
         kinds = {**self.kinds, **dict(kinds)}
         data = CohortData.__new__(CohortData)
         data.__dict__.update(self.__dict__)
-        data.columns = _corrected(self._inferred, self._parts, kinds)
+        data.columns = _corrected(self._inferred, self._parts, kinds, self._flagged)
         data.kinds = kinds
-        data.notes = [note for note in self.notes if not note.startswith("column ")]
+        data.notes = [note for note in self.notes if note not in self._said]
         data._say_columns()
         return data
 
     def _say_columns(self) -> None:
-        said = [f"column {name!r}: {column.note}" for name, column in self.columns.items() if column.note]
-        self.notes.extend(said)
+        columns = self.columns.items()
+        self._said = [f"column {name!r}: {column.note}" for name, column in columns if column.note]
+        self.notes.extend(self._said)
 
     def column(self, name: str) -> Column:
         """A column, or DataError with the names that there are."""
@@ -215,10 +217,14 @@ class CohortData:
     def _put_cells(self, cells) -> None:
         if cells is None:
             return
-        if not hasattr(cells, "obs"):
+        if isinstance(cells, str | Path):
             from pm_lab import datasets
 
             cells = datasets.read_anndata(cells)
+        elif not hasattr(cells, "obs") or not hasattr(cells, "obsm"):
+            raise DataError(
+                f"cells={type(cells).__name__}: an AnnData of cells, or the path of its file, is needed."
+            )
         if keys.PATIENT not in cells.obs:
             raise DataError('cells have no obs["patient"], so nobody knows whose they are. Add that column.')
         codes, names = pd.factorize(cells.obs[keys.PATIENT])
@@ -268,21 +274,17 @@ class CohortData:
         """Activity of pathways, patients × sets: ``obsm["pathways"]``, else of the core sets, else None."""
         if self._parts.pathways is not None or self.expression is None:
             return self._parts.pathways
-        import anndata
+        from .pathway_activity import core_activity
 
-        from pm_lab import enrichment
-
-        names = pd.DataFrame(index=pd.Index(self.genes, dtype=str))
-        adata = anndata.AnnData(self.expression, obs=pd.DataFrame(index=self.patients.astype(str)), var=names)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                enrichment.sample_activity(adata, "core")
+                scores = core_activity(self)
         except DataError as error:
             self.notes.append(f"no pathways: {error}")
             return None
         self.notes.extend(f"pathways: {w.message}" for w in caught if issubclass(w.category, PmLabWarning))
-        return adata.obsm[keys.PATHWAYS].set_axis(self.patients, axis=0)
+        return scores
 
     def table(self, genes: Iterable[str] = (), embeddings: Iterable[str] = ()) -> pd.DataFrame:
         """All columns in plain pandas; genes are ``gene:TP53``, embeddings ``X_umap:1`` and ``X_umap:2``.
@@ -294,6 +296,20 @@ class CohortData:
         for name in embeddings:
             held |= {f"{name}:{axis + 1}": self.embedding(name)[:, axis] for axis in (0, 1)}
         return pd.DataFrame(held, index=self.patients)
+
+    @property
+    def embeddings(self) -> Mapping[str, np.ndarray]:
+        """Those of ``obsm``; where there is none, two principal components of the expression."""
+        given = self._parts.embeddings
+        if given or self.expression is None or self.n < 3:
+            return MappingProxyType(given)
+        return _Components(self)
+
+    @cached_property
+    def _map(self) -> np.ndarray:
+        from .similarity import map_of_patients
+
+        return map_of_patients(self)
 
     def embedding(self, name: str) -> np.ndarray:
         """An embedding, or DataError with the names that there are."""
@@ -309,8 +325,7 @@ class CohortData:
         """SHA-256 (hex) over patients, columns as they came, genes, every value of X, and embeddings.
 
         Equal data have an equal hash on every machine; kinds, cells and predictions do not enter, for no
-        selection depends on them being what they are. Of X the sums over rows and over columns of the bits
-        are taken, which any single change alters.
+        selection depends on them being what they are, and neither does an embedding that was made here.
         """
         digest = hashlib.sha256(b"pm_lab cohort 1")
         digest.update(_name_hashes(self.patients))
@@ -319,11 +334,15 @@ class CohortData:
             digest.update(content(column))
         digest.update(_name_hashes(self.genes))
         if self.expression is not None:
-            digest.update(_bit_sums(self.expression))
-        for name in sorted(self.embeddings):
+            digest.update(np.ascontiguousarray(self.expression, "<f4"))
+        for name, values in sorted(self._parts.embeddings.items()):
             digest.update(repr(name).encode())
-            digest.update(np.ascontiguousarray(self.embeddings[name], "<f4").tobytes())
+            digest.update(np.ascontiguousarray(values, "<f4"))
         return digest.hexdigest()
+
+    @property
+    def shared(self) -> SharedSelections:
+        return shared_selections(self.hash, self.n)
 
     def require(self, data_hash: str) -> None:
         """Raise DataError unless these are the data with this hash."""
@@ -340,7 +359,28 @@ class CohortData:
         )
 
 
-def _inferred(parts: Parts, identifiers: pd.DataFrame) -> dict[str, Column]:
+class _Components(Mapping):
+    """``X_pca`` as the one embedding of a cohort, worked out when its values are asked for."""
+
+    def __init__(self, data: CohortData):
+        self._data = data
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name != keys.PCA:
+            raise KeyError(name)
+        return self._data._map
+
+    def __contains__(self, name: object) -> bool:
+        return name == keys.PCA
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((keys.PCA,))
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _inferred(parts: Parts, flagged: set[str]) -> dict[str, Column]:
     """All columns as their values suggest; those that may name patients are marked."""
     ends = {
         str(spec[part])
@@ -348,24 +388,32 @@ def _inferred(parts: Parts, identifiers: pd.DataFrame) -> dict[str, Column]:
         for part in ("time", "event", "entry")
         if spec.get(part) is not None
     }
-    flagged, patients = set(identifiers["column"]), parts.clinical.index
-    columns = {}
+    patients, columns = parts.clinical.index, {}
     for name in parts.clinical.columns:
         column = typed(parts.clinical[name], group="endpoint" if name in ends else "clinical")
-        names = bool(column.categories) and (patients.get_indexer(column.categories) >= 0).any()
-        columns[name] = replace(column, private=column.kind == "text" or name in flagged or bool(names))
+        columns[name] = replace(column, private=name in flagged or _names_some(column, patients))
     return columns
 
 
-def _corrected(inferred: dict[str, Column], parts: Parts, kinds: Mapping[str, str]) -> Mapping[str, Column]:
+def _names_some(column: Column, patients: pd.Index) -> bool:
+    """Free text, labels that most patients have to themselves, and names of patients."""
+    n, known = len(column.categories), len(column.values) - column.n_missing
+    if column.kind == "text" or (n > FEW_LEVELS and n > known / 2):
+        return True
+    return n > 0 and bool((patients.get_indexer(column.categories) >= 0).any())
+
+
+def _corrected(
+    inferred: dict[str, Column], parts: Parts, kinds: Mapping[str, str], flagged: set[str]
+) -> Mapping[str, Column]:
     unknown = [name for name in kinds if name not in inferred]
     if unknown:
         raise DataError(f"kinds: there is no column {first(unknown)}; there are {first(inferred, 12)}.")
     columns = dict(inferred)
     for name, kind in kinds.items():
-        was = inferred[name]
-        column = typed(parts.clinical[name], kind, was.group)
-        columns[name] = replace(column, private=was.private or kind == "text")
+        column = typed(parts.clinical[name], kind, inferred[name].group)
+        private = name in flagged or _names_some(column, parts.clinical.index)
+        columns[name] = replace(column, private=private)
     return MappingProxyType(columns)
 
 
@@ -380,17 +428,3 @@ def _identifying(identifiers: pd.DataFrame) -> str:
 
 def _name_hashes(names: pd.Index) -> bytes:
     return pd.util.hash_array(names.to_numpy(object), categorize=False).astype("<u8").tobytes()
-
-
-def _bit_sums(matrix: np.ndarray) -> bytes:
-    """Sums of the bits over rows and over columns, in blocks: quick, exact, the same in any order."""
-    matrix = np.ascontiguousarray(matrix, "<f4")
-    even = matrix.shape[1] // 2 * 2
-    pairs, last = matrix[:, :even].view("<u8"), matrix[:, even:].view("<u4")  # 64 bits at a time
-    rows = np.empty(len(pairs), "<u8")
-    columns = np.zeros(pairs.shape[1], "<u8")
-    for start in range(0, len(pairs), BLOCK_ROWS):
-        block = pairs[start : start + BLOCK_ROWS]
-        rows[start : start + BLOCK_ROWS] = block.sum(axis=1)
-        columns += block.sum(axis=0)
-    return rows.tobytes() + columns.tobytes() + last.tobytes()

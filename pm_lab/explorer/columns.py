@@ -12,7 +12,11 @@ from pm_lab.errors import DataError
 
 KINDS = ("number", "category", "text", "date")
 FEW_NUMBERS = 10  # whole numbers with no more distinct values are read as categories (grade, ER = 0 or 1)
-MOST_LEVELS = 500  # more levels than this are no categories, and are not charted
+MOST_LEVELS = (
+    500  # more levels than this are no categories and not charted, unless they are codes that repeat
+)
+MOST_CODES = 5_000
+REPEATED = 10  # patients a code, on average
 FEW_LEVELS = 20  # up to this many are categories even if every patient has one of his own
 ISO_DATE = r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?"
 MOLECULAR = ("mutation_", "mut_", "cna_", "cnv_", "copy_number_", "methylation_", "fusion_")
@@ -59,7 +63,7 @@ def typed(series: pd.Series, kind: str | None = None, group: str = "clinical") -
     """
     if kind is not None and kind not in KINDS:
         raise DataError(f"{series.name!r}: kind={kind!r}; kinds are {', '.join(KINDS)}.")
-    note, labels = "", None if _measures(series) else _Labels.of(series)
+    given, note, labels = kind, "", None if _measures(series) else _Labels.of(series)
     if kind is None:
         kind, note = _suggested_for_measures(series) if labels is None else _suggested_for_labels(labels)
     categories: list[str] = []
@@ -71,7 +75,7 @@ def typed(series: pd.Series, kind: str | None = None, group: str = "clinical") -
         values = (_numbers if kind == "number" else _dates)(series, labels)
         n_missing = int(pd.isna(values).sum())
         lost = n_missing - int(series.isna().sum())
-        if lost and n_missing == len(values):
+        if lost and n_missing == len(values) and given is not None:
             raise DataError(f"{series.name!r} cannot be read as a {kind}: none of its values is one.")
         if lost:
             note = f"{lost:,} values could not be read as a {kind} and count as missing"
@@ -164,7 +168,8 @@ def _suggested_for_labels(labels: _Labels) -> tuple[str, str]:
         return "number", "text that holds numbers"
     if texts.str.fullmatch(ISO_DATE).all() and _parsed(texts).notna().all():
         return "date", "text that holds dates"
-    if n > MOST_LEVELS or (n > FEW_LEVELS and n > known / 2):
+    codes = n <= MOST_CODES and known >= REPEATED * n
+    if (n > MOST_LEVELS and not codes) or (n > FEW_LEVELS and n > known / 2):
         return "text", f"{n:,} different values for {known:,} patients: not charted, can be searched"
     return "category", ""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .state import CohortState
 
 LEVEL = 0.95
+LEAST_PEOPLE, LEAST_EVENTS = 10, 10  # for p-values and intervals, whatever is set
 MIN_CELLS = 20  # of a patient, for a composition; as pm_lab.singlecell.composition
 DOUBTFUL = 0.05
 EXPLORATORY = (
@@ -142,9 +143,10 @@ def groups_of(state: CohortState) -> Groups:
 def compare_survival(state: CohortState) -> SurvivalComparison:
     """Curves, log-rank test, difference of restricted means and hazard ratio of groups A and B.
 
-    p-values and intervals are None, with the reason, where a group has fewer people than
-    ``state.settings["least_count"]`` (10), or where a group was chosen by what is known only after time zero:
-    then the outcome has chosen the group and not the other way round.
+    p-values and intervals are None, with the reason, where a group has fewer people than ten (or than
+    ``state.settings["least_count"]``, where that is more), where the two have fewer than ten events together,
+    or where a group was chosen by what is known only after time zero: then the outcome has chosen the group
+    and not the other way round.
 
     Raises
     ------
@@ -170,7 +172,12 @@ def compare_survival(state: CohortState) -> SurvivalComparison:
         **dict(zip(("n_a", "n_b"), counted.n, strict=True)),
         **dict(zip(("events_a", "events_b"), counted.events.sum(axis=1).astype(int).tolist(), strict=True)),
     }
-    reason = _chosen_by_outcome(state, groups) or _too_few(state, counted.n) or _emptied(counted)
+    reason = (
+        _chosen_by_outcome(state, groups)
+        or _too_few(state, counted.n)
+        or _emptied(counted)
+        or _too_few_events(counted)
+    )
     notes = [EXPLORATORY, *_said_of_groups(state.data, groups), *(c.note for c in found["curves"] if c.note)]
     if min(counted.n) > 0:
         found |= _estimates(counted, sure=not reason)
@@ -216,8 +223,6 @@ def _said_of_estimates(counted: Counts, found: dict, reason: str) -> list[str]:
     events = counted.events.sum(axis=1)
     if (events == 0).any():
         notes.append("A group has no event, so there is no hazard ratio.")
-    elif events.sum() < 10:
-        notes.append(f"{int(events.sum())} events in all: every number here is uncertain.")
     if counted.outcomes.competing:
         notes.append(
             f"Other events compete with {counted.outcomes.causes[0]}: curves are cumulative incidences; the "
@@ -255,13 +260,27 @@ def _chosen_by_outcome(state: CohortState, groups: Groups) -> str:
 
 
 def _too_few(state: CohortState, n: list[int]) -> str:
-    least = state.settings["least_count"]
+    least = least_people(state)
     few = [name for name, size in zip("AB", n, strict=True) if size < least]
     if not few:
         return ""
     return (
         f"No p-values and intervals: group {' and group '.join(few)} {'has' if len(few) == 1 else 'have'} "
         f"fewer than {least} people."
+    )
+
+
+def least_people(state: CohortState) -> int:
+    """People whom each group must have for p-values: what is set, and never fewer than ten."""
+    return max(state.settings["least_count"], LEAST_PEOPLE)
+
+
+def _too_few_events(counted: Counts) -> str:
+    if counted.events.sum() >= LEAST_EVENTS:
+        return ""
+    return (
+        f"No p-values and intervals: the groups have fewer than {LEAST_EVENTS} events together, and the "
+        "tests hold for many."
     )
 
 
@@ -340,7 +359,7 @@ def _tested(state, groups: Groups, values, names: pd.Index, called: str, circula
     notes = [EXPLORATORY]
     few = _too_few(state, [int(a.n.max(initial=0)), int(b.n.max(initial=0))])
     own = names.isin(list(circular))
-    hidden = own | (np.minimum(a.n, b.n) < state.settings["least_count"])
+    hidden = own | (np.minimum(a.n, b.n) < least_people(state))
     if few:
         notes.insert(0, few)
     elif own.any():
@@ -350,7 +369,7 @@ def _tested(state, groups: Groups, values, names: pd.Index, called: str, circula
     if untested and not few:
         notes.append(
             f"{untested:,} of {len(names):,} have no p: they vary in neither group, or fewer than "
-            f"{state.settings['least_count']} people of one have a value."
+            f"{least_people(state)} people of one have a value."
         )
     table = pd.DataFrame(
         {

@@ -11,7 +11,7 @@ import pandas as pd
 from pm_lab import gene_sets
 from pm_lab.errors import DataError
 
-from .comparison import CELLS_NEEDED, groups_of
+from .comparison import CELLS_NEEDED, LEAST_EVENTS, groups_of, least_people
 from .group_survival import log_rank_statistic
 from .prepared import prepare_once
 from .summaries import (
@@ -28,9 +28,9 @@ from .summaries import (
 
 if TYPE_CHECKING:
     from .cohort_data import CohortData
+    from .group_survival import Counts
     from .state import CohortState
 
-BINS = 30
 TERTILES = ("low", "middle", "high")
 PER_CELL = 10_000  # counts, to which those of a cell are brought
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -112,7 +112,7 @@ def gene_by_group(state: CohortState, gene: str, by: str | None = None) -> GeneB
     else:
         groups = {name: part & mask for name, part in groups_of_levels(state.data, by).items()}
     known = np.isfinite(values)
-    edges = round_edges(values[known], BINS)
+    edges = round_edges(values[known], state.settings["bins"])
     counts = [np.histogram(values[group & known], edges)[0] for group in groups.values()]
     rows = [_described(name, values[group]) for name, group in groups.items()]
     counts = np.array(counts).reshape(len(groups), len(edges) - 1)
@@ -171,20 +171,26 @@ def gene_survival(state: CohortState, gene: str) -> GeneSurvival:
     notes, counted = [TERTILES_EXPLORATORY], outcomes.counted(list(groups.values()))
     if len(groups) < len(TERTILES):
         notes.append("Many patients share one value, so there are fewer than three groups.")
-    least, smallest = state.settings["least_count"], min(int(mask.sum()) for mask in groups.values())
-    reason, p = "", None
-    if len(groups) < 2 or smallest < least:
-        reason = (
-            f"No p-value: a group has fewer than {least} people." if len(groups) > 1 else "One group only."
-        )
-        notes.append(reason)
-    else:
-        p = _log_rank_p(counted)
+    reason = _untested(counted, least_people(state))
+    notes += [reason] if reason else []
+    p = None if reason else _log_rank_p(counted)
     cuts = tuple(float(cut) for cut in cuts)
     return GeneSurvival(gene, counted_curves(counted, groups), cuts, p, reason, notes)
 
 
-def _log_rank_p(counted) -> float | None:
+def _untested(counted: Counts, least: int) -> str:
+    """Why thirds are not tested; empty where they are."""
+    events = int(counted.events.sum())
+    if len(counted.n) < 2:
+        return "One group only."
+    if min(counted.n) < least:
+        return f"No p-value: a group has fewer than {least} people."
+    if events < LEAST_EVENTS:
+        return f"No p-value: fewer than {LEAST_EVENTS} events in all, too few for the log-rank test."
+    return ""
+
+
+def _log_rank_p(counted: Counts) -> float | None:
     from scipy.special import chdtrc
 
     statistic, freedom = log_rank_statistic(counted)

@@ -83,16 +83,18 @@ class Outcomes:
         """Numbers at risk and of events of each group, at each time at which anyone had an event."""
         m, k = len(self.times), len(self.causes)
         at_risk, happened = np.empty((len(masks), m)), np.empty((len(masks), k, m))
+        waiting = np.zeros((len(masks), m))
         n, last = [], []
         for g, mask in enumerate(masks):
             leaving = mask[self.order]
             n.append(int(np.count_nonzero(leaving)))
             last.append(self.end[self.order[-1 - np.argmax(leaving[::-1])]] if n[-1] else 0.0)
             at_risk[g] = _so_far(mask, self.entering, self.entered) if self.entering is not None else n[-1]
+            waiting[g] = n[-1] - at_risk[g]
             at_risk[g] -= _sum_to(leaving, self.left)
             for cause, (patients, place) in enumerate(self.deaths):
                 happened[g, cause] = np.bincount(place[mask[patients]], minlength=m)
-        return Counts(self, self.times, at_risk, happened, np.array(last), n)
+        return Counts(self, self.times, at_risk, happened, waiting, np.array(last), n)
 
 
 def _so_far(mask: np.ndarray, order: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -125,6 +127,7 @@ class Counts:
     times : at which anyone had an event of any cause.
     at_risk : groups × times, under observation just before.
     happened : groups × causes × times.
+    waiting : groups × times, yet to enter (left truncation).
     last : each group's longest follow-up.
     n : people of each group whose outcome is known.
     """
@@ -133,6 +136,7 @@ class Counts:
     times: np.ndarray
     at_risk: np.ndarray
     happened: np.ndarray
+    waiting: np.ndarray
     last: np.ndarray
     n: list[int]
 
@@ -148,6 +152,11 @@ class Counts:
         gone = self.happened[group].sum(axis=0)
         empty = np.flatnonzero((gone > 0) & (gone == self.at_risk[group]) & (self.times < self.last[group]))
         return float(self.times[empty[0]]) if len(empty) else None
+
+    def thin(self, group: int, least: int) -> bool:
+        """Whether someone had an event while fewer than ``least`` were at risk, and so many yet to enter."""
+        gone = self.happened[group].any(axis=0)
+        return bool((gone & (self.at_risk[group] < least) & (self.waiting[group] >= least)).any())
 
 
 def kaplan_meier_steps(

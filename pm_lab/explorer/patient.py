@@ -39,7 +39,14 @@ NO_PREDICTIONS = (
     "No predictions: pass those of a DrugResponseModel, "
     "pm.explore(cohort, predictions=model.predict(cohort))."
 )
-OUTSIDE = "This patient is unlike the cell lines (out of distribution): what is predicted is extrapolated."
+OUTSIDE = (
+    "This patient is further from the cell lines of training than 99 % of these are from each other (out of "
+    "distribution): how well such a patient is predicted is not known."
+)
+DATES_APART = (
+    "Dates stand apart, without a number of days: time zero of the endpoints has no declared date "
+    "(declare_endpoint(..., start=...)), or this patient's is not known."
+)
 
 
 def patient_row(state: CohortState, patient: str | None = None) -> int:
@@ -174,7 +181,9 @@ def timeline(state: CohortState, patient: str | None = None) -> pd.DataFrame:
         One row an event, in order of time: ``what`` (in words), ``kind`` ("start", "entry", "measured",
         "event", "competing event", "censored", "date"), ``time`` with its ``unit``, ``days`` (the same in
         days, where the unit is one of time), ``date`` (NaT where there is none) and ``column``. Time zero is
-        that of the endpoints; without a declared date of it, dates count from the patient's first.
+        that of the endpoints. Dates count from it where all endpoints declare the same column as its date
+        (``start``) and the patient has one; without endpoints they count from the patient's first date; else
+        they have no ``time``, ``unit`` and ``days`` and stand last. ``attrs["note"]`` says so.
 
     Raises
     ------
@@ -187,7 +196,10 @@ def timeline(state: CohortState, patient: str | None = None) -> pd.DataFrame:
     columns = ["what", "kind", "time", "unit", "days", "date", "column"]
     table = pd.DataFrame(events, columns=columns).drop_duplicates(["what", "kind", "days"])
     table["date"] = pd.to_datetime(table["date"])
-    return table.sort_values(["days", "time"], kind="stable").reset_index(drop=True)
+    table = table.sort_values(["days", "time"], kind="stable").reset_index(drop=True)
+    apart = (table["kind"].eq("date") & table["time"].isna()).any()
+    table.attrs = {"note": DATES_APART if apart else ""}
+    return table
 
 
 def _of_endpoint(data: CohortData, name: str, row: int) -> list[dict]:
@@ -219,22 +231,16 @@ def _of_dates(data: CohortData, row: int) -> list[dict]:
     dates = {name: date for name, date in dates.items() if date is not pd.NaT}
     if not dates:
         return []
-    starts = [spec["start"] for spec in data.endpoints.values() if spec.get("start") in dates]
-    zero = dates[starts[0]] if starts else min(dates.values())
+    starts = {spec.get("start") for spec in data.endpoints.values()}
+    zero = dates.get(next(iter(starts))) if len(starts) == 1 else None
+    if not starts:
+        zero = min(dates.values())
     found = []
-    for name, date in dates.items():
-        days = (date - zero) / pd.Timedelta(days=1)
-        found.append(
-            {
-                "what": name,
-                "kind": "date",
-                "time": days,
-                "unit": "days",
-                "days": days,
-                "date": date,
-                "column": name,
-            }
-        )
+    for name, date in sorted(dates.items(), key=lambda item: item[1]):
+        days = np.nan if zero is None else (date - zero) / pd.Timedelta(days=1)
+        unit = None if zero is None else "days"
+        event = {"what": name, "kind": "date", "time": days, "unit": unit, "days": days}
+        found.append(event | {"date": date, "column": name})
     return found
 
 

@@ -14,6 +14,7 @@ from pm_lab.errors import DataError
 
 ID_NAMES = ("patient", "patient_id", "patientid", "id", "case", "case_id", "sample", "sample_id", "subject")
 TABLES = (".csv", ".tsv", ".txt", ".gz")
+NAMELESS = "Unnamed: 0"  # what pandas calls a column without a name
 BLOCK_ROWS = 4096
 RESERVED = re.compile(
     r"patients|gene:.*|lasso:.*|X_.*:[12]", re.DOTALL
@@ -103,10 +104,12 @@ def _read_parquet(path: str | Path) -> pd.DataFrame:
 
 def _with_names(table: pd.DataFrame) -> pd.DataFrame:
     """Take the patients' names of a file from a column that is called so, or from a nameless first one."""
-    if not isinstance(table.index, pd.RangeIndex) or keys.PATIENT in table:
+    if not isinstance(table.index, pd.RangeIndex):
         return table
+    if keys.PATIENT in table:  # a nameless first column was the names of rows, as to_csv writes them
+        return table.drop(columns=NAMELESS) if table.columns[0] == NAMELESS else table
     known = {str(name).lower(): name for name in reversed(table.columns)}
-    for called in (*ID_NAMES, "unnamed: 0"):
+    for called in (*ID_NAMES, NAMELESS.lower()):
         name = known.get(called)
         if name is not None and table[name].notna().all():
             return table.set_index(name)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pm_lab.errors import DataError
 
+from .comparison import least_people
 from .group_survival import incidence_steps, kaplan_meier_steps
 from .patient import patient_row, percentiles
 from .summaries import NO_ENDPOINT, outcomes_of
@@ -111,7 +112,7 @@ def _calibrated(
         horizon = float(np.median(outcomes.end[outcomes.known]))
     counted = outcomes.counted([group])
     found = replace(found, n=counted.n[0], horizon=horizon, unit=outcomes.unit)
-    least = state.settings["least_count"]
+    least = least_people(state)
     if counted.n[0] < least or counted.last[0] < horizon:
         few = f"fewer than {least} people" if counted.n[0] < least else "nobody followed that long"
         return replace(found, note=f"No calibration: {few} in this fifth of the cohort.")

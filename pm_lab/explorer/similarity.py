@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pm_lab import checks
 from pm_lab.errors import DataError
 
 from .group_moments import prepare_values
@@ -24,6 +25,7 @@ EXPRESSION = "expression"
 COMPONENTS = 20
 MOST_GENES = 1_000
 MOST_FOR_AXES = 5_000  # patients; axes of a cohort hardly change with more
+MAP_DIGITS = 3  # of a map's coordinates, so that a lasso keeps the same patients on other machines
 OF_FEW = "Outcomes of a few similar patients describe them; they do not predict this patient's."
 
 
@@ -53,8 +55,8 @@ def similar_patients(
     Raises
     ------
     DataError
-        As :func:`pm_lab.explorer.patient_row`; unknown columns, those of free text, and parts of endpoints or
-        what was measured after time zero: patients would be alike for how they ended.
+        As :func:`pm_lab.explorer.patient_row`; ``n`` below 1; unknown columns, those of free text, and parts
+        of endpoints or what was measured after time zero: patients would be alike for how they ended.
 
     Examples
     --------
@@ -66,7 +68,7 @@ def similar_patients(
 
     Source: Gower, Biometrics 27:857 (1971), doi:10.2307/2528823.
     """
-    row, data = patient_row(state, patient), state.data
+    row, data, n = patient_row(state, patient), state.data, checks.whole_number(n, "n")
     wanted = _compared(data, columns)
     clinical = [name for name in wanted if name != EXPRESSION]
     parts, words, compared = [], [], np.zeros(data.n, int)
@@ -168,6 +170,17 @@ class Axes:
 def expression_axes(data: CohortData) -> Axes:
     """Principal components of the most variable genes, standardised; worked out once a cohort."""
     return prepare_once(data, "expression axes", lambda: _axes(data))
+
+
+def map_of_patients(data: CohortData) -> np.ndarray:
+    """The first two of :func:`expression_axes` as a map, n × 2; unknown expression is NaN."""
+    scores = expression_axes(data).scores[:, :2]
+    if scores.shape[1] < 2:
+        scores = np.column_stack([scores, np.zeros(len(scores))])
+    far = np.nan_to_num(scores)
+    sign = np.sign(far[np.abs(far).argmax(axis=0), (0, 1)])  # an axis may point either way
+    found = np.round(scores * np.where(sign == 0, 1, sign), MAP_DIGITS) + 0.0
+    return np.ascontiguousarray(found, np.float32)
 
 
 def _axes(data: CohortData) -> Axes:

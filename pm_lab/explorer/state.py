@@ -21,6 +21,7 @@ from .groups import Group, group_from
 from .small_counts import shown, shown_of
 
 MASKS_KEPT = 64
+PASSED = "endpoint"  # what CohortData.open calls an endpoint that was passed to it
 
 
 class CohortState:
@@ -323,23 +324,31 @@ class CohortState:
         return f.code_of(self._now.filters.values())
 
     def to_code(self) -> str:
-        """Python that makes the same selection, given the ``cohort`` that was opened."""
-        chosen = self._now.filters.values()
+        """Python that makes the same selection, groups and outcome, given the ``cohort`` that was opened."""
+        groups = self._now.groups
+        chosen = [*self._now.filters.values(), *(one for group in groups.values() for one in group.filters)]
         genes = sorted({one.column for one in chosen if isinstance(one, f.GeneFilter)})
         embeddings = sorted({one.embedding for one in chosen if isinstance(one, f.LassoFilter)})
         asked = [f"genes={genes!r}"] if genes else []
         asked += [f"embeddings={embeddings!r}"] if embeddings else []
-        kinds = f", kinds={self.data.kinds!r}" if self.data.kinds else ""
+        opened = f", kinds={self.data.kinds!r}" if self.data.kinds else ""
+        opened += f", endpoint={_plain(self.data.endpoints[PASSED])!r}" if self.endpoint == PASSED else ""
         words = " ".join(self.describe(hide=True).splitlines())
-        return (
+        code = (
             "import pandas as pd\n\nimport pm_lab as pm\n\n"
             f"# {words}\n"
             f"# `cohort` is what was explored: {self.data.source!r}\n"
-            f"data = pm.explorer.CohortData.open(cohort{kinds})\n"
+            f"data = pm.explorer.CohortData.open(cohort{opened})\n"
             f"data.require({self.data.hash!r})\n"
             f"table = data.table({', '.join(asked)})\n"
             f"selected = table[{self.expression()}]\n"
         )
+        for name, group in groups.items():
+            words = " ".join(self.group_name(name, hide=True).splitlines())
+            code += f"# {words}\ngroup_{name.lower()} = table[{group.code()}]\n"
+        if self.endpoint is not None:
+            code += f"outcome = data.outcome({self.endpoint!r})\n"
+        return code
 
     # JSON and token
 
@@ -381,6 +390,11 @@ class CohortState:
 
     def __repr__(self) -> str:
         return f"CohortState: {self.describe()}"
+
+
+def _plain(spec: Mapping) -> dict:
+    """A declared endpoint in what Python writes: numbers of numpy as those of Python."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in spec.items()}
 
 
 def _about(one: f.Filter) -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pm_lab import checks
 from pm_lab.errors import DataError
 
 from .group_survival import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .columns import Column
     from .state import CohortState
 
+FEW = 10  # people; on fewer a curve rests lightly
 MOST_BARS = 50
 MOST_CURVES = 12
 MOST_POINTS = 1_000  # of a curve: finer than a screen shows
@@ -153,16 +155,18 @@ def chart(state: CohortState, column: str) -> Histogram | Bars:
     return histogram(state, column)
 
 
-def histogram(state: CohortState, column: str, bins: int = 30) -> Histogram:
+def histogram(state: CohortState, column: str, bins: int | None = None) -> Histogram:
     """Count people by bin of a number: all, and those that the other filters let through.
 
-    Edges are round numbers, the same for all filters; at most ``bins`` bins, and a few more at need.
+    Edges are round numbers, the same for all filters; at most ``bins`` bins (by default as many as
+    ``state.settings["bins"]`` says), and a few more at need.
 
     Raises
     ------
     DataError
-        An unknown column, or one that holds no numbers.
+        An unknown column, or one that holds no numbers; ``bins`` below 1.
     """
+    bins = checks.whole_number(state.settings["bins"] if bins is None else bins, "bins")
     edges, codes, everyone = prepare_once(
         state.data, ("bins", column, bins), lambda: _binned(_numbers(state.data, column), bins)
     )
@@ -272,6 +276,11 @@ def _curve(counted: Counts, place: int, name: str, mask, cause: int, ticks, most
         note = (
             f"{name}: at {gone:g} {outcomes.unit} nobody was left at risk while others had yet to enter, so "
             "the curve ends there."
+        )
+    elif counted.thin(place, FEW):
+        note = (
+            f"{name}: early on fewer than {FEW} people were at risk while more had yet to enter, so the "
+            "height of the whole curve, and its mean, hang on those few."
         )
     return Curve(
         name=name,

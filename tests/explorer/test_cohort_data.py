@@ -9,7 +9,7 @@ import pytest
 
 import pm_lab as pm
 from pm_lab.errors import DataError, PmLabWarning
-from pm_lab.explorer import CohortData, CohortState
+from pm_lab.explorer import CohortData, CohortState, cohort_view, pathway_activity
 from pm_lab.explorer.columns import typed
 
 IDS = [f"P{i:03d}" for i in range(40)]
@@ -378,6 +378,107 @@ def test_the_hash_sees_every_change(clinical, expression):
     seen.add(CohortData.open((clinical.rename(columns={"age": "Age"}), expression)).hash)
     seen.add(CohortData.open(clinical).hash)
     assert len(seen) == 11
+
+
+def test_the_hash_sees_values_that_change_places():
+    """Sums by row and by column stay what they are."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"a": rng.normal(size=8)}, index=[f"P{i}" for i in range(8)])
+    calls = pd.DataFrame(np.eye(8, dtype=np.float32), table.index, [f"G{i}" for i in range(8)])
+    other = calls.copy()
+    other.iloc[:4, :4] = calls.iloc[[2, 1, 0, 3], :4].to_numpy()
+    assert (other.sum(axis=0) == calls.sum(axis=0)).all() and (other.sum(axis=1) == calls.sum(axis=1)).all()
+    one, two = CohortData.open((table, calls)), CohortData.open((table, other))
+    assert one.hash != two.hash
+    state = CohortState(one)
+    state.set_gene("G0", 0.5)
+    with pytest.raises(DataError, match="made on other data"):
+        CohortState.from_token(two, state.share_token())
+
+
+def test_a_column_without_a_finite_value_is_said_and_refuses_nothing(clinical):
+    data = CohortData.open(clinical.assign(ratio=[np.inf] + [np.nan] * 39))
+    assert data.columns["ratio"].n_missing == 40
+    assert "column 'ratio': 1 values could not be read as a number and count as missing" in data.notes
+    view = cohort_view(CohortState(data), ["ratio"])
+    assert view.charts["ratio"].missing_everyone == 40
+    with pytest.raises(DataError, match="none of its values"):
+        data.retyped({"ratio": "number"})
+
+
+def test_codes_that_repeat_are_categories_and_are_charted():
+    rng = np.random.default_rng(0)
+    codes = [f"C{i:03d}" for i in rng.integers(0, 600, 10_000)]
+    stay = [f"ward {i}" for i in rng.integers(0, 5_000, 10_000)]
+    data = CohortData.open(pd.DataFrame({"code": codes, "stay": stay}, [f"P{i}" for i in range(10_000)]))
+    assert kinds(data) == {"code": "category", "stay": "text"}
+    state = CohortState(data)
+    state.set_categories("code", ["C017"])
+    assert "code = C017" in state.describe() and not data.columns["code"].private
+    charted = cohort_view(state).charts["code"]
+    assert charted.n_together == 551 and charted.everyone.sum() == 10_000
+    assert data.columns["stay"].private and not data.retyped({"stay": "category"}).columns["stay"].private
+
+
+def test_labels_of_single_patients_stay_private_when_retyped(clinical):
+    data = CohortData.open(clinical.assign(who=[f"name {i}" for i in range(40)]))
+    assert data.columns["who"].private and data.retyped({"who": "category"}).columns["who"].private
+
+
+def test_a_correction_keeps_other_notes(clinical):
+    data = CohortData.open(clinical.rename(columns={"grade": "patients"}))
+    renamed = [note for note in data.notes if "is called" in note]
+    assert len(renamed) == 1 and renamed[0] in data.retyped({"age": "category"}).notes
+
+
+def test_cells_that_are_none_are_refused(clinical):
+    for cells in (3, clinical):
+        with pytest.raises(DataError, match="an AnnData of cells"):
+            CohortData.open(clinical, cells=cells)
+
+
+def test_obs_written_by_pandas_has_no_nameless_column(clinical, tmp_path):
+    obs = clinical.reset_index().set_index(np.array([f"row {i}" for i in range(40)], object))
+    obs.to_csv(tmp_path / "c.csv")
+    data = CohortData.open(tmp_path / "c.csv")
+    assert "Unnamed: 0" not in data.columns and data.patients.tolist() == IDS
+    assert data.hash == CohortData.open(obs).hash == CohortData.open(clinical).hash
+
+
+def test_a_cohort_without_a_map_gets_one_of_its_expression(followed):
+    cohort = followed()
+    data = CohortData.open(cohort)
+    plain = data.hash
+    assert list(data.embeddings) == ["X_pca"] and "X_umap" not in data.embeddings
+    values = data.embedding("X_pca")
+    X = cohort.X.astype(float)
+    standard = (X - X.mean(0)) / X.std(0, ddof=1)
+    left, size, _ = np.linalg.svd(standard, full_matrices=False)
+    np.testing.assert_allclose(np.abs(values), np.abs(left[:, :2] * size[:2]), atol=2e-3)
+    assert (values[np.abs(values).argmax(axis=0), [0, 1]] > 0).all()
+    assert CohortData.open(cohort).hash == plain == data.hash
+    state = CohortState(data)
+    state.set_lasso("X_pca", [(0, -9), (9, -9), (9, 9), (0, 9)])
+    assert state.n_selected == (values[:, 0] > 0).sum()
+    other = CohortState.from_token(CohortData.open(cohort), state.share_token())
+    assert other.selected.equals(state.selected)
+    space = {"cohort": cohort}
+    exec(state.to_code(), space)
+    assert space["selected"].index.tolist() == state.selected.tolist()
+    assert list(CohortData.open(cohort.obs).embeddings) == []
+
+
+def test_pathways_of_many_patients_are_those_of_few(monkeypatch):
+    cohort = pm.datasets.simulate_cohort(n_cells=600).bulk
+    expected = CohortData.open(cohort).pathways
+    monkeypatch.setattr(pathway_activity, "MOST_AT_ONCE", 50)
+    monkeypatch.setattr(pathway_activity, "BLOCK", 47)
+    found = CohortData.open(cohort).pathways
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-5, check_names=False)
+    holed = cohort.copy()
+    holed.X[3, 7] = np.nan  # not among those looked at
+    data = CohortData.open(holed)
+    assert data.pathways is None and any("1 genes have missing" in note for note in data.notes)
 
 
 def test_two_million_patients():

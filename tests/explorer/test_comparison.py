@@ -13,6 +13,7 @@ from pm_lab.explorer import (
     compare_survival,
     composition_difference,
     differential_genes,
+    gene_survival,
     group_moments,
     groups_of,
     pathway_difference,
@@ -162,7 +163,7 @@ def test_groups_by_default_overlap_and_rest(followed, state, plain):
 
 def test_no_endpoint_no_events_and_one_time():
     names = [f"p{i}" for i in range(40)]
-    table = pd.DataFrame({"g": ["a", "b"] * 20, "t": 5.0, "e": ([1] + [0] * 39)}, names)
+    table = pd.DataFrame({"g": ["a", "b"] * 20, "t": 5.0, "e": [1, 0] * 10 + [0] * 20}, names)
     plain = state_of(table[["g"]])
     plain.set_categories("g", ["a"])
     assert "no endpoint is declared" in compare_survival(plain).reason and not compare_survival(plain).curves
@@ -170,7 +171,54 @@ def test_no_endpoint_no_events_and_one_time():
     state.set_categories("g", ["a"])
     found = compare_survival(state)
     assert found.hazard_ratio is None and "A group has no event" in found.note
-    assert found.log_rank_p == pytest.approx(1 - stats.chi2.cdf(1, 1))  # O - E = 1/2, variance 1/4
+    statistic = 5**2 / (10 / 4 * 30 / 39)  # O - E = 5, hypergeometric variance
+    assert found.log_rank_p == pytest.approx(1 - stats.chi2.cdf(statistic, 1))
+
+
+@pytest.mark.parametrize("events", [2, 9, 10])
+def test_few_events_have_no_p_and_no_interval(events):
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"g": ["a"] * 30 + ["b"] * 90, "t": rng.exponential(20, 120) + 1, "e": 0})
+    table.loc[[0, *range(30, 29 + events)], "e"] = 1
+    table.index = [f"p{i}" for i in range(120)]
+    genes = pd.DataFrame(rng.normal(6, 1, (120, 2)), table.index, ["G0", "G1"])
+    state = state_of((table, genes), endpoint={"time": "t", "event": "e", "unit": "months"})
+    state.set_categories("g", ["a"])
+    found = compare_survival(state)
+    hidden = [
+        getattr(found, name) is None for name in vars(found) if name.endswith(("_p", "_lower", "_upper"))
+    ]
+    assert all(hidden) == (events < 10) and found.hazard_ratio is not None
+    assert ("fewer than 10 events together" in found.reason) == (events < 10)
+    state.clear()
+    thirds = gene_survival(state, "G0")
+    assert (thirds.log_rank_p is None) == (events < 10) == ("fewer than 10 events" in thirds.reason)
+
+
+def test_no_setting_shows_a_p_of_few_people(followed):
+    cohort = followed()
+    state = state_of(cohort)
+    state.set_setting("least_count", 0)
+    state.set_patients(list(cohort.obs_names[:3]))
+    assert compare_survival(state).log_rank_p is None
+    assert differential_genes(state)["p"].isna().all()
+    state.set_patients(list(cohort.obs_names[:24]))
+    thirds = gene_survival(state, "GENE1")
+    assert thirds.log_rank_p is None and "fewer than 10 people" in thirds.reason
+
+
+def test_an_early_collapse_under_late_entry_is_said(followed):
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"g": ["a", "b"] * 60, "t": rng.exponential(20, 120) + 10, "e": 1})
+    table["entry"] = rng.uniform(5, 9, 120)
+    table.loc[0, ["t", "entry"]], table.loc[2, "entry"] = (2.0, 0.5), 0.6  # two at risk, one of them dies
+    table.index = [f"p{i}" for i in range(120)]
+    state = state_of(table, endpoint={"time": "t", "event": "e", "unit": "months", "entry": "entry"})
+    state.set_categories("g", ["a"])
+    found = compare_survival(state)
+    assert found.curves[0].survival[1] == 0.5
+    assert "early on fewer than 10 people were at risk while more had yet to enter" in found.note
+    assert "early on" not in compare_survival(by_arm(followed(late=True))).note
 
 
 @pytest.mark.parametrize("many", [10_000_000, 0], ids=["float64", "float32"])

@@ -20,6 +20,7 @@ from pm_lab.explorer import (
     similar_patients,
     timeline,
 )
+from pm_lab.explorer.patient_figures import timeline_figure
 
 SIX = [f"S{i}" for i in range(6)]
 
@@ -118,6 +119,31 @@ def test_timeline_from_endpoints_and_dates():
     assert timeline(state_of(six()[["age"]], "S0")).empty
 
 
+@pytest.mark.parametrize("endpoint", [OS, OS | {"start": "diagnosis"}], ids=["none", "of some"])
+def test_dates_without_a_known_time_zero_stand_apart(endpoint):
+    table = six().assign(
+        diagnosis=pd.to_datetime([None] + ["2020-01-01"] * 5),
+        visit=pd.to_datetime(["2020-06-30"] * 6),
+        biopsy=pd.to_datetime(["2020-01-31"] * 6),
+    )
+    with pytest.warns(pm.errors.PmLabWarning, match="may identify"):
+        state = state_of(table, "S0", endpoint=endpoint)
+    found = timeline(state)
+    assert found["kind"].tolist() == ["start", "event", "date", "date"]
+    dates = found[found["kind"] == "date"]
+    assert dates["what"].tolist() == ["biopsy", "visit"] and dates["date"].notna().all()
+    assert dates[["time", "days"]].isna().all().all() and dates["unit"].isna().all()
+    assert "Dates stand apart" in found.attrs["note"]
+    figure = timeline_figure(found)
+    assert "apart: biopsy 2020-01-31, visit 2020-06-30" in figure.get_label()
+    assert "nan" not in figure.get_label()
+    placed = timeline(state, "S1")
+    assert (placed.attrs["note"] == "") == ("start" in endpoint)
+    with pytest.warns(pm.errors.PmLabWarning, match="may identify"):
+        alone = timeline(state_of(table.drop(columns=["months", "died"]), "S0"))
+    assert alone["days"].tolist() == [0, 151] and alone.attrs["note"] == ""
+
+
 def test_competing_event_is_named_in_the_timeline(followed):
     cohort = followed(competing=True)
     other = cohort.obs_names[cohort.obs["event"] == 2][0]
@@ -183,6 +209,9 @@ def test_what_cannot_be_compared(followed):
         similar_patients(state_of(six()), "S0", columns=["expression"])
     with pytest.raises(DataError, match="columns is empty"):
         similar_patients(state_of(six()), "S0", columns=[])
+    for n in (-1, 0, 2.5):
+        with pytest.raises(DataError, match=f"n={n}: a whole number"):
+            similar_patients(state_of(six()), "S0", n=n)
     alone = similar_patients(state_of(six().iloc[:1]), "S0")
     assert alone.empty and list(alone.columns[:2]) == ["patient", "distance"]
     X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -228,9 +257,13 @@ def test_drugs_are_a_research_ranking():
     found = patient_drugs(state)
     assert found["drug"].tolist() == ["B", "A", "C"] and found["rank"].tolist() == [1, 2, 3]
     assert {"ln_ic50", "lower", "upper", "percentile", "out_of_distribution"} <= set(found)
-    assert "A research ranking" in found.attrs["note"] and "out of distribution" in found.attrs["note"]
+    assert (
+        "A research ranking" in found.attrs["note"]
+        and "99 % of these are from each other" in found.attrs["note"]
+    )
+    assert "extrapolated" not in found.attrs["note"]
     assert "recommend" not in found.attrs["note"]
-    assert "out of distribution" not in patient_drugs(state, "S0").attrs["note"]
+    assert "99 %" not in patient_drugs(state, "S0").attrs["note"]
     assert patient_drugs(state, "S2").attrs["note"] == "There are no predictions for this patient."
     plain = state_of(six(), "S1", predictions=predictions[["patient", "drug", "ln_ic50"]])
     assert "two drugs cannot be compared" in patient_drugs(plain).attrs["note"]

@@ -262,6 +262,22 @@ def test_code_runs_and_selects_the_same_patients(state, adata):
     assert state.n_selected > 0
 
 
+def test_code_has_groups_and_endpoint(plain):
+    table = plain[["age", "er", "months", "died"]]
+    spec = {"time": "months", "event": "died", "unit": "months"}
+    state = CohortState(CohortData.open((table, plain.filter(like="gene:")), endpoint=spec))
+    genes = state.data.genes.tolist()
+    state.set_group("A", {"gene": genes[1], "above_quantile": 0.5})
+    state.set_group("B", {"column": "age", "low": 30})
+    space = {"cohort": (table, plain.filter(like="gene:"))}
+    exec(state.to_code(), space)
+    for name in "AB":
+        expected = state.data.patients[state.group(name)].tolist()
+        assert space[f"group_{name.lower()}"].index.tolist() == expected and expected
+    assert space["outcome"].equals(state.data.outcome("endpoint"))
+    assert "# B: age ≥ 30" in state.to_code()
+
+
 def test_code_keeps_corrected_kinds(state, adata):
     state.retype({"er": "number"})
     state.set_range("er", 1)
@@ -434,6 +450,7 @@ def test_a_group_by_the_risk_of_a_panel(state, plain):
         (lambda s: s.set_setting("theme", "pink"), "light, dark"),
         (lambda s: s.set_setting("colour_by", "Zzyzx-001"), "no column"),
         (lambda s: s.set_setting("least_count", -1), "least_count"),
+        (lambda s: s.set_setting("columns", 5), "a list of columns"),
         (lambda s: s.retype({"er": "colour"}), "kinds are"),
         (lambda s: s.retype({ODD: "number"}), "none of its values"),
     ],

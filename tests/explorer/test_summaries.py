@@ -6,7 +6,16 @@ import pytest
 
 import pm_lab as pm
 from pm_lab.errors import DataError
-from pm_lab.explorer import CohortData, CohortState, bars, cohort_view, counts, histogram, survival
+from pm_lab.explorer import (
+    CohortData,
+    CohortState,
+    bars,
+    cohort_view,
+    counts,
+    gene_by_group,
+    histogram,
+    survival,
+)
 from pm_lab.explorer.summaries import NO_ENDPOINT, outcomes_named, round_edges
 
 
@@ -30,6 +39,20 @@ def test_histogram_counts_what_the_other_filters_keep(state, plain):
     assert found.missing_everyone == plain["age"].isna().sum()
     assert found.missing_selected == others.isna().sum() > 0
     assert 40 in found.edges and 60 in found.edges  # so that a brush from edge to edge says round numbers
+
+
+def test_the_setting_says_how_many_bins(followed):
+    state = table_state(followed())
+    before = len(histogram(state, "age").everyone)
+    state.set_setting("bins", 5)
+    assert len(histogram(state, "age").everyone) < before / 2
+    assert len(cohort_view(state, ["age"]).charts["age"].everyone) == len(histogram(state, "age").everyone)
+    assert gene_by_group(state, "GENE0").counts.shape[1] <= 8
+    for bins in (0, -3, 2.5):
+        with pytest.raises(DataError, match=f"bins={bins}: a whole number"):
+            histogram(state, "age", bins)
+    with pytest.raises(DataError, match="bins=1000000: 500 at most"):
+        state.set_setting("bins", 1_000_000)
 
 
 def test_histograms_of_genes_and_dates(state, plain):
