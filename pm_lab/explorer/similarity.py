@@ -25,6 +25,7 @@ EXPRESSION = "expression"
 COMPONENTS = 20
 MOST_GENES = 1_000
 MOST_FOR_AXES = 5_000  # patients; axes of a cohort hardly change with more
+BLOCK = 2_048
 MAP_DIGITS = 3  # of a map's coordinates, so that a lasso keeps the same patients on other machines
 OF_FEW = "Outcomes of a few similar patients describe them; they do not predict this patient's."
 
@@ -193,22 +194,31 @@ def _axes(data: CohortData) -> Axes:
     genes = genes[variance[genes] > 0]
     if not len(genes):
         return Axes(np.zeros((data.n, 1)), "no distance: the expression does not vary")
-    standard = (
-        data.expression[:, genes] - (values.centre + total.first / n)[genes].astype(np.float32)
-    ) / np.sqrt(variance[genes]).astype(np.float32)
-    unknown = ~np.isfinite(standard).any(axis=1)
-    standard[~np.isfinite(standard)] = 0  # the cohort's mean
-    some = standard[:: int(np.ceil(data.n / MOST_FOR_AXES))]
+    centre = (values.centre + total.first / n)[genes].astype(np.float32)
+    spread = np.sqrt(variance[genes]).astype(np.float32)
+
+    def standard(rows: slice) -> np.ndarray:
+        block = data.expression[rows][:, genes] - centre
+        block /= spread
+        return block
+
+    some = standard(slice(None, None, int(np.ceil(data.n / MOST_FOR_AXES))))
+    some[~np.isfinite(some)] = 0  # the cohort's mean
     k = min(COMPONENTS, len(genes), max(len(some) - 1, 1))
     if len(some) < len(genes):  # the same axes from the smaller side, in a fraction of the time
         directions = np.linalg.svd(some.astype(float), full_matrices=False)[2].T
     else:
         directions = np.linalg.eigh((some.T @ some).astype(float))[1][:, ::-1]
-    scores = standard @ directions[:, :k].astype(np.float32)
-    scores[unknown] = np.nan
+    directions, scores = directions[:, :k].astype(np.float32), np.empty((data.n, k))
+    for start in range(0, data.n, BLOCK):
+        block = standard(slice(start, start + BLOCK))
+        known = np.isfinite(block)
+        block[~known] = 0
+        scores[start : start + BLOCK] = block @ directions
+        scores[start : start + BLOCK][~known.any(axis=1)] = np.nan
     sampled = f" of {len(some):,} of the patients" if len(some) < data.n else ""
     return Axes(
-        scores.astype(float),
+        scores,
         f"Euclidean distance on {k} principal components{sampled} of the {len(genes):,} most variable genes, "
         "each standardised",
     )
