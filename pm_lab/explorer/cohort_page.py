@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pm_lab.errors import DataError
@@ -15,9 +16,13 @@ from .comparison import (
     compare_survival,
     composition_difference,
     differential_genes,
+    groups_of,
 )
+from .group_survival import numbers_at_risk, restricted_mean
 from .provenance import selection_text
-from .summaries import NO_ENDPOINT, counts
+from .shared_curves import time_grid
+from .small_counts import LEAST
+from .summaries import NO_ENDPOINT, counts, outcomes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from .state import CohortState
 
 TOP_GENES = 12
+NORMAL_95 = 1.959964  # standard errors to either side that cover 95 %
 
 
 def blocks(state: CohortState, rules: Disclosure) -> list[page.Html]:
@@ -61,11 +67,10 @@ def numbers(state: CohortState, rules: Disclosure) -> dict[str, str]:
     if rules.filtered:
         cards["Selected"] = rules.part(found["n_selected"], found["n"])
     if state.endpoint is not None:
-        known = found["n"] - found["n_unknown"]
-        cards[f"Events, {state.endpoint}"] = rules.part(found["events"], known)
+        cause = outcomes_of(state).causes[0]
+        cards[f"Events, {state.endpoint}"] = rules.events(found["events"], found["n"], cause)
         if rules.filtered:
-            known = found["n_selected"] - found["unknown_selected"]
-            cards["Events, selected"] = rules.part(found["events_selected"], known)
+            cards["Events, selected"] = rules.events(found["events_selected"], found["n_selected"], cause)
     return cards | {"Columns": len(state.data.columns), "Genes": len(state.data.genes)}
 
 
@@ -95,7 +100,9 @@ def _comparison(state: CohortState, rules: Disclosure) -> list[page.Html]:
         page.section(
             "Survival of A and B", _drawn(curves, "groups", rules.words(found.reason) or "No curve.")
         ),
-        page.section("Tests", _tests(found, rules), *(page.paragraph(rules.words(n)) for n in found.notes)),
+        page.section(
+            "Tests", _tests(state, found, rules), *(page.paragraph(rules.words(n)) for n in found.notes)
+        ),
         page.section("Genes", _drawn(view_figures.volcano_chart(state, rules), "genes", _why(genes, rules))),
         page.section("Genes that differ most", _gene_table(genes), _why(genes, rules)),
     ]
@@ -109,7 +116,7 @@ def _comparison(state: CohortState, rules: Disclosure) -> list[page.Html]:
 def _cell_types(state: CohortState) -> list[page.Html]:
     """Composition of A and B, means over patients; nothing where too few have cells."""
     table = composition_difference(state)
-    if table.empty or min(table.attrs["n_a"], table.attrs["n_b"]) < max(state.settings["least_count"], 1):
+    if table.empty or min(table.attrs["n_a"], table.attrs["n_b"]) < max(state.settings["least_count"], LEAST):
         return []
     names = {"cell_type": "type", "fraction_a": "share A", "fraction_b": "share B", "padj": "padj"}
     shown = table[list(names)].rename(columns=names)
@@ -129,14 +136,20 @@ def _gene_table(genes: pd.DataFrame) -> page.Html:
     return page.table(shown, right=shown.columns[1:])
 
 
-def _tests(found: SurvivalComparison, rules: Disclosure) -> page.Html:
+def _tests(state: CohortState, found: SurvivalComparison, rules: Disclosure) -> page.Html:
     """Numbers of both groups and of the tests, a row each."""
+    groups = groups_of(state)
+    n_a, n_b = int(groups.a.sum()), int(groups.b.sum())
     rows = [
-        ("people with known outcome, A", rules.people(found.n_a)),
-        ("people with known outcome, B", rules.people(found.n_b)),
-        ("events, A", rules.part(found.events_a, found.n_a)),
-        ("events, B", rules.part(found.events_b, found.n_b)),
+        ("people with known outcome, A", rules.about(found.n_a, n_a)),
+        ("people with known outcome, B", rules.about(found.n_b, n_b)),
     ]
+    if found.curves:
+        cause = found.curves[0].cause
+        rows += [
+            ("events, A", rules.events(found.events_a, n_a, cause)),
+            ("events, B", rules.events(found.events_b, n_b, cause)),
+        ]
     if found.log_rank_p is not None:
         rows.append(("log-rank p", found.log_rank_p))
     if found.hazard_ratio is not None:
@@ -144,9 +157,30 @@ def _tests(found: SurvivalComparison, rules: Disclosure) -> page.Html:
             ("hazard ratio, A over B", _interval(found.hazard_ratio, found.hazard_lower, found.hazard_upper))
         )
     if found.rmst_difference is not None:
-        name = f"mean survival to {found.horizon:.3g} {found.unit}, A − B"
-        rows.append((name, _interval(found.rmst_difference, found.rmst_lower, found.rmst_upper)))
+        rows += _restricted_means(state, found, rules)
     return page.table(pd.DataFrame(rows, columns=["", "value"]), right=["value"])
+
+
+def _restricted_means(state: CohortState, found: SurvivalComparison, rules: Disclosure) -> list[tuple]:
+    """The difference of mean survival; shared, up to a round time at which enough people are followed.
+
+    The longest follow-up, up to which it is computed otherwise, is that of one person.
+    """
+    difference, horizon = found.rmst_difference, found.horizon
+    limits = [found.rmst_lower, found.rmst_upper]
+    if rules.least:
+        groups, outcomes = groups_of(state), outcomes_of(state)
+        grid = time_grid(outcomes)
+        fewest = np.minimum(*(numbers_at_risk(outcomes, mask, grid) for mask in (groups.a, groups.b)))
+        grid = grid[(fewest >= rules.least) & (grid <= horizon) & (grid > 0)]
+        if not len(grid):
+            return []
+        counted, horizon = outcomes.counted([groups.a, groups.b]), float(grid[-1])
+        a, b = (restricted_mean(counted, group, horizon) for group in (0, 1))
+        difference, reach = a.mean - b.mean, NORMAL_95 * np.hypot(a.error, b.error)
+        if limits[0] is not None:
+            limits = [difference - reach, difference + reach]
+    return [(f"mean survival to {horizon:.3g} {found.unit}, A − B", _interval(difference, *limits))]
 
 
 def _interval(value: float, lower: float | None, upper: float | None) -> str:

@@ -13,6 +13,7 @@ from datetime import date as Date
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pm_lab.errors import DataError
@@ -44,7 +45,7 @@ def selection_csv(
     ----------
     hide_small_counts : True: one row a column and value, with the number of all and of the selected patients,
         small ones hidden, and no patient. False: one row a patient, with name and values, for those who may
-        see them.
+        see them; where the names look like identifiers, the number of the row in their place.
     genes : whose expression is added to the patients' rows; by default those that are filtered.
     date : of the export; by default today.
 
@@ -88,6 +89,9 @@ def _patient_table(state: CohortState, rules: Disclosure, genes: list[str] | Non
     if genes is None:
         genes = [key.removeprefix("gene:") for key in state.filters if key.startswith("gene:")]
     table = state.data.table(genes=genes)[state.mask]
+    names = table.index.astype(str)
+    if "patient" in rules.left_out:
+        names = [f"row {row + 1}" for row in np.flatnonzero(state.mask)]
     table = table.drop(columns=[name for name in rules.left_out if name in table])
     for name, column in table.items():
         if isinstance(column.dtype, pd.CategoricalDtype):
@@ -95,7 +99,7 @@ def _patient_table(state: CohortState, rules: Disclosure, genes: list[str] | Non
         elif pd.api.types.is_datetime64_any_dtype(column):
             table[name] = column.dt.strftime("%Y-%m-%d")
     name = "patient" if "patient" not in table else "patient_in_explorer"
-    table.insert(0, name, table.index.astype(str))
+    table.insert(0, name, names)
     return table
 
 

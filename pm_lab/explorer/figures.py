@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .disclosure import coarse_curve, edge_labels, shown_at_risk, shown_counts
-from .summaries import GENE, Bars, Curve, Histogram, bars, histogram
+from .summaries import GENE, Bars, Curve, Histogram, as_numbers, bars, histogram, round_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,6 +93,7 @@ class Panel:
     chart: Histogram | Bars
     unit: str = ""
     dates: bool = False
+    differing: tuple[Histogram | Bars, ...] = ()
 
     @classmethod
     def of(cls, state: CohortState, column: str, rules: Disclosure) -> Panel:
@@ -100,20 +101,24 @@ class Panel:
 
         On the screen a chart leaves its own filter out, so that it can be moved; here all filters hold.
         """
-        filtered = SimpleNamespace(data=state.data, mask_without=lambda key: state.mask)
-        if column.startswith(GENE):
-            return cls(_readable(filtered, column, rules), state.data.unit)
-        kind = state.data.columns[column].kind
-        if kind == "category":
-            return cls(bars(filtered, column))
-        return cls(_readable(filtered, column, rules), dates=kind == "date")
+        gene = column.startswith(GENE)
+        kind = "number" if gene else state.data.columns[column].kind
+
+        def drawn(mask: np.ndarray) -> Histogram | Bars:
+            filtered = SimpleNamespace(data=state.data, mask_without=lambda key: mask)
+            return bars(filtered, column) if kind == "category" else _readable(filtered, column, rules)
+
+        differing: tuple = ()
+        if rules.least and rules.filtered:
+            differing = tuple(drawn(state.mask ^ other) for other in state.data.shared.before(state.mask))
+        return cls(drawn(state.mask), state.data.unit if gene else "", kind == "date", differing)
 
     @property
     def name(self) -> str:
         return self.chart.column.removeprefix(GENE)
 
     def counts(self, rules: Disclosure) -> pd.DataFrame:
-        return shown_counts(self.chart, rules, self.dates)
+        return shown_counts(self.chart, rules, self.dates, self.differing)
 
     def words(self, rules: Disclosure) -> str:
         """Where most of the people are."""
@@ -129,12 +134,34 @@ def _readable(state, column: str, rules: Disclosure) -> Histogram:
     """The histogram with the most bins among those that hide few people, of all patients."""
     tried = []
     for bins in BINS:
-        made = histogram(state, column, bins)
-        share = made.everyone[made.everyone < rules.least].sum() / max(made.everyone.sum(), 1)
+        few = rules.least
+        made = _open_ended(state, column, bins, few) if few else histogram(state, column, bins)
+        share = made.everyone[made.everyone < few].sum() / max(made.everyone.sum(), 1)
         if share <= MOST_HIDDEN:
             return made
         tried.append((share, made))
     return min(tried, key=lambda pair: pair[0])[1]
+
+
+def _open_ended(state, column: str, bins: int, least: int) -> Histogram:
+    """A histogram whose limits are those of no few people: the first and last bins hold ``least`` or more.
+
+    They have no end where somebody is beyond the ``least``-th smallest or largest value by a bin or more.
+    """
+    data, gene = state.data, column.startswith(GENE)
+    values = data.gene(column.removeprefix(GENE)) if gene else as_numbers(data.column(column))
+    values = np.asarray(values, float)
+    known = np.sort(values[np.isfinite(values)])
+    place = min(least, (len(known) + 1) // 2)
+    edges = round_edges(known[place - 1 : len(known) - place + 1], bins)
+    if len(known):
+        edges[0] = -np.inf if known[0] < edges[0] else edges[0]
+        edges[-1] = np.inf if known[-1] >= edges[-1] else edges[-1]
+    codes = np.searchsorted(edges[1:-1], values, side="right")
+    codes = np.where(np.isfinite(values), codes, len(edges) - 1)
+    everyone = np.bincount(codes, minlength=len(edges))
+    selected = np.bincount(codes[state.mask_without(column)], minlength=len(edges))
+    return Histogram(column, edges, everyone[:-1], selected[:-1], int(everyone[-1]), int(selected[-1]))
 
 
 @drawing()
@@ -223,7 +250,7 @@ def survival_figure(
 ) -> Figure:
     """Curves with bands and the numbers at risk below; ``at_risk`` is that of each point of each curve.
 
-    With small counts hidden each step stands for ten people or more, and curves end where fewer are left.
+    With small counts hidden curves are those of :func:`shared_curves.shown_curves`.
     """
     groups = list({curve.name: curve for curve in curves}.values())
     figure = new_figure(width, 2.35 + 0.15 * len(groups))
@@ -235,7 +262,7 @@ def survival_figure(
         rows = coarse_curve(numbers, rules)
         style = DASHES[(causes.index(curve.cause) if incidence else groups.index(_of(groups, curve))) % 4]
         label = f"{short(curve.name)}{f', {curve.cause}' if incidence else ''}: "
-        label += f"{rules.part(curve.events, curve.n)} with event"
+        label += f"{rules.events(curve.events, curve.n + curve.n_unknown, curve.cause)} with event"
         look = {"color": colour[curve.name], "linestyle": style}
         time = np.append(curve.time[rows], _last(curve, numbers, rules))
         ax.step(time, _extended(curve.survival[rows]), where="post", linewidth=1.3, label=label, **look)
@@ -271,9 +298,14 @@ def _last(curve: Curve, numbers: np.ndarray, rules: Disclosure) -> float:
     return float(curve.time[enough[-1]]) if len(enough) else np.nan
 
 
+def _people(curve: Curve) -> int | None:
+    """All people of a curve's group; None where they enter later."""
+    return curve.n + curve.n_unknown if len(curve.at_risk) and curve.at_risk[0] == curve.n else None
+
+
 def _numbers_at_risk(ax: Axes, groups: list[Curve], colour: dict, rules: Disclosure, end: float) -> None:
     for row, curve in enumerate(groups):
-        texts = shown_at_risk(curve.at_risk, rules)
+        texts = shown_at_risk(curve.at_risk, rules, _people(curve))
         for tick, text in zip(curve.at_risk_times, texts, strict=True):
             if tick > end * 1.02:
                 continue
@@ -298,7 +330,7 @@ def survival_words(curves: list[Curve], at_risk: list[np.ndarray], rules: Disclo
             cause = f", {curve.cause}" if curve.kind == "incidence" else ""
             parts.append(f"{curve.name}{cause} {value:.2f} at {time:.3g} {curve.unit}")
         else:
-            parts.append(f"{curve.name} hidden (fewer than {rules.least} people)")
+            parts.append(f"{curve.name} hidden (fewer than {rules.least} with or without event)")
     what = "Cumulative incidence" if curves[0].kind == "incidence" else "Kaplan-Meier curves"
     return f"{what}: {'; '.join(parts)}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from .cohort_data import CohortData
 
 ONLY = "only"  # missing="only": those without a value
+REASONS = re.compile(  # why patients were chosen, in a text from elsewhere
+    r"picked by hand|by risk"
+    r"|(with a chosen value|with one of [\d,]{1,12} chosen values|in a chosen range)( or missing)?"
+)
 
 
 def inside_polygon(x: np.ndarray, y: np.ndarray, polygon) -> np.ndarray:
@@ -188,7 +193,8 @@ class RowsFilter:
     def describe(self, count: Callable[[int], str] = "{:,}".format) -> str:
         n = int(self.mask().sum())
         name = "" if self.key == "patients" else f"{named(self.key)}: "
-        return f"{name}{count(n)} patient{'' if n == 1 else 's'} {self.why}"
+        number = count(n)
+        return f"{name}{number} patient{'' if number == '1' else 's'} {self.why}"
 
     def code(self) -> str:
         rows = np.flatnonzero(self.mask()).tolist()
@@ -241,13 +247,17 @@ def code_of(filters: Iterable[Filter]) -> str:
     return " & ".join(one.code() for one in filters) or "pd.Series(True, table.index)"
 
 
-def range_filter(data: CohortData, column: str, low, high, missing) -> RangeFilter | None:
-    """Checked against the data; None where it keeps everyone."""
-    kind = data.column(column).kind
+def range_filter(data: CohortData, column: str, low, high, missing) -> RangeFilter | RowsFilter | None:
+    """Checked against the data; None where it keeps everyone; of a column that may name patients, as rows."""
+    about = data.column(column)
+    kind = about.kind
     if kind not in ("number", "date"):
         raise DataError(f"{column!r} is a {kind}: choose among its values with set_categories, or retype it.")
     read = _date if kind == "date" else _number
-    return _range(RangeFilter, column, read(low, "low"), read(high, "high"), missing)
+    made = _range(RangeFilter, column, read(low, "low"), read(high, "high"), missing)
+    if made is None or not about.private or (made.low is None and made.high is None):
+        return made
+    return RowsFilter.of(made.mask(data), column, f"in a chosen range{' or missing' if made.missing else ''}")
 
 
 def gene_filter(data: CohortData, gene: str, low, high, missing) -> GeneFilter | None:
@@ -372,7 +382,7 @@ def _rows_from_dict(data: CohortData, given: Mapping) -> RowsFilter:
     if len(packed) != size or given["n_rows"] != data.n:
         raise DataError(f"chosen patients are of {given['n_rows']} rows, the cohort has {data.n:,}.")
     key, why = given["key"], given["why"]
-    if not isinstance(key, str) or not isinstance(why, str) or len(why) > 200:
+    if not isinstance(key, str) or not isinstance(why, str) or not REASONS.fullmatch(why):
         raise DataError("chosen patients lack their key or their reason: the text was changed.")
     if key != "patients":
         data.column(key)
@@ -393,10 +403,9 @@ def named(name: str) -> str:
 
 def quoted(text: str) -> str:
     """As it is where it reads as one word or phrase, else in quotes."""
-    plain = text.strip() == text and text and not any(sign in text for sign in ',"():≥≤<=')
-    return (
-        text if plain and " and " not in text and " or " not in text else json.dumps(text, ensure_ascii=False)
-    )
+    plain = text and text.strip() == text and text.isprintable()
+    plain = plain and not any(sign in text for sign in (*',"():≥≤<=', " and ", " or "))
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _listed(values) -> list:

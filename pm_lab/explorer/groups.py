@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,12 @@ from . import filters as f
 
 if TYPE_CHECKING:
     from .cohort_data import CohortData
+
+
+NUMBER = r"[-+.0-9einf]{1,25}"
+LABELS = re.compile(  # of a group in a text from elsewhere: what _from_risk writes, or none
+    rf"|({NUMBER} ≤ risk of the panel)?( and )?(risk of the panel < {NUMBER})?"
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ def group_from_dict(data: CohortData, name: str, given) -> Group:
         or not isinstance(given, dict)
         or set(given) != set(form)
         or not all(isinstance(given[part], kind) for part, kind in form.items())
+        or not LABELS.fullmatch(given["label"])
     ):
         raise DataError(f"the group {name!r} cannot be read: the state was changed.")
     return Group(tuple(f.from_dict(data, one) for one in given["filters"]), given["rest"], given["label"])

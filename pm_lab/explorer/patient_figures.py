@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .figures import COLOURS, GREY, INK, MOST_DOTS, PALE, drawing, new_figure, short
+from .small_counts import suppress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +51,8 @@ def _rows(ax, names) -> None:
 @drawing()
 def timeline_figure(table: pd.DataFrame, width: float = 3.5) -> Figure:
     """A patient's events, a row each, along time from time zero."""
+    apart = table[table["time"].isna()]  # dates that no number of days leads to
+    table = table.drop(apart.index)
     days = table["days"].notna().all()
     unit = table["unit"].iloc[0] if len(table) else ""
     if days and len(table) and (table["unit"] != unit).any():
@@ -72,6 +76,9 @@ def timeline_figure(table: pd.DataFrame, width: float = 3.5) -> Figure:
     ax.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     ax.set_xlabel(f"time, {unit}", labelpad=1)
     parts = [f"{what} at {when:.3g}" for what, when in zip(table["what"], time, strict=True)]
+    if dated := [f"{one.what} {one.date:%Y-%m-%d}" for one in apart.itertuples()]:
+        parts.append(f"time zero has no known date, so apart: {', '.join(dated)}")
+        ax.set_title(textwrap.fill(parts[-1], 60), fontsize=6.5)
     figure.set_label(f"Timeline in {unit}: {'; '.join(parts)}.")
     return figure
 
@@ -118,7 +125,7 @@ def drugs_figure(table: pd.DataFrame, measure: str, most: int = 15) -> Figure:
     outside = table.get("out_of_distribution", pd.Series(False, table.index)).to_numpy(bool)
     for rows, colour, mark, label in (
         (~outside, COLOURS[0], "o", "within what was learnt"),
-        (outside, COLOURS[1], "D", "out of distribution: extrapolated"),
+        (outside, COLOURS[1], "D", "unlike the lines: how well is not known"),
     ):
         if rows.any():
             if "lower" in table:
@@ -134,7 +141,10 @@ def drugs_figure(table: pd.DataFrame, measure: str, most: int = 15) -> Figure:
 
 @drawing()
 def gene_groups_figure(found: GeneByGroup, least: int) -> Figure:
-    """Quantiles of a gene by group; groups of few people are named and not drawn."""
+    """Quantiles of a gene by group; groups of few people are named and not drawn.
+
+    With the total known, how many are in a small group could follow from the others: one of them is hidden.
+    """
     table = found.table
     figure = new_figure(3.8, 0.75 + 0.3 * len(table))
     ax = figure.subplots()
@@ -144,7 +154,7 @@ def gene_groups_figure(found: GeneByGroup, least: int) -> Figure:
     ax.hlines(place[enough], drawn["q05"], drawn["q95"], color=GREY, linewidth=1)
     ax.barh(place[enough], drawn["q75"] - drawn["q25"], 0.5, drawn["q25"], color=COLOURS[5])
     ax.plot(drawn["median"], place[enough], "|", color=INK, markersize=10, markeredgewidth=2)
-    sizes = [f"{n:,}" if ok else f"<{least}" for n, ok in zip(table["n"], enough, strict=True)]
+    sizes = suppress(table["n"], least)
     names = [f"{short(group, 24)} ({n})" for group, n in zip(table["group"], sizes, strict=True)]
     _rows(ax, names)
     ax.set_xlabel(short(f"{found.gene}, {found.unit}", 60))

@@ -11,12 +11,13 @@ from pm_lab.errors import DataError
 
 from . import page, view_figures
 from .figures import survival_figure
-from .group_survival import numbers_at_risk
 from .patient import alterations, patient_drugs, patient_summary
 from .provenance import DRUGS_USE
 from .risk import patient_risk
+from .shared_curves import shown_curves
 from .similarity import similar_patients
-from .summaries import EVERYONE, curves_of, outcomes_of
+from .small_counts import LEAST
+from .summaries import EVERYONE, outcomes_of
 
 if TYPE_CHECKING:
     from .disclosure import Disclosure
@@ -48,8 +49,7 @@ def blocks(
 
 def _clinical(state: CohortState, patient: str, rules: Disclosure) -> page.Html:
     """Columns with the patient's values and where these are within the cohort."""
-    found = patient_summary(state, patient)
-    found = found[[rules.exports(state.data.columns[name]) for name in found["column"]]]
+    found = view_figures.exported_rows(state, patient_summary(state, patient), rules)
     found = found[found["group"] == "clinical"]
     if found.empty:
         return page.paragraph("No clinical column can be shown.")
@@ -90,8 +90,7 @@ def _timeline(state: CohortState, patient: str, rules: Disclosure) -> page.Html:
 
 
 def _alterations(state: CohortState, patient: str, rules: Disclosure) -> page.Html:
-    found = alterations(state, patient)
-    found = found[[rules.exports(state.data.columns[name]) for name in found["column"]]]
+    found = view_figures.exported_rows(state, alterations(state, patient), rules)
     if found.empty:
         return NOTHING
     there = found[found["altered"].eq(True)]
@@ -108,7 +107,7 @@ def _alterations(state: CohortState, patient: str, rules: Disclosure) -> page.Ht
 def _similar(state: CohortState, row: int, rules: Disclosure, show: bool) -> page.Html:
     """What became of similar patients, all together."""
     title = "Similar patients"
-    n = min(SIMILAR, max(state.data.n // 4, state.settings["least_count"]), state.data.n - 1)
+    n = min(SIMILAR, max(state.data.n // 4, LEAST), state.data.n - 1)
     if n < 1:
         return page.section(title, "The cohort has no other patient.")
     try:
@@ -123,22 +122,25 @@ def _similar(state: CohortState, row: int, rules: Disclosure, show: bool) -> pag
         parts.append(_outcomes(state, outcomes, found, rules))
         parts.append(page.paragraph("A few similar patients describe; they predict nothing for this one."))
     if show:
-        parts.append(_listed(found))
+        parts.append(_listed(state, found, rules))
     return page.section(title, *parts)
 
 
 def _outcomes(state: CohortState, outcomes, found: pd.DataFrame, rules: Disclosure) -> page.Html:
     mask = state.data.patients.isin(found["patient"])
-    if refused := rules.refuses(state, mask):
-        return page.paragraph(f"Their outcomes are not shown: {refused}.")
-    groups = {"similar": mask & outcomes.known, EVERYONE: outcomes.known}
-    groups = {name: group for name, group in groups.items() if group.any()}
-    curves = curves_of(outcomes, groups, view_figures.PRINT_POINTS)
-    numbers = [numbers_at_risk(outcomes, groups[curve.name], curve.time) for curve in curves]
+    if len(found) < rules.least or state.data.n - len(found) < rules.least:
+        few = "" if len(found) < rules.least else "all but "
+        return page.paragraph(f"Their outcomes are not shown: {few}<{rules.least} people.")
+    curves, numbers = shown_curves(outcomes, {"similar": mask, EVERYONE: np.ones(len(mask), bool)}, rules)
+    if not curves:
+        return page.paragraph("Nobody's outcome is known.")
     return page.inline_svg(survival_figure(curves, numbers, rules), "similar")
 
 
-def _listed(found: pd.DataFrame) -> page.Html:
+def _listed(state: CohortState, found: pd.DataFrame, rules: Disclosure) -> page.Html:
+    if "patient" in rules.left_out:
+        rows = state.data.patients.get_indexer(found["patient"]) + 1
+        found = found.assign(patient=[f"in row {row:,}" for row in rows])
     names = [name for name in ("patient", "distance", "time", "event") if name in found]
     return page.table(found.head(MOST_LISTED)[names], right=names[1:3])
 
@@ -178,7 +180,7 @@ def _drugs(state: CohortState, patient: str) -> page.Html:
             shown[called] = [_interval(one, name) for one in found.to_dict("records")]
     if "out_of_distribution" in found:
         flags = found["out_of_distribution"].map({True: "out of distribution", False: "no"})
-        shown["extrapolated"] = flags.fillna("not known")
+        shown["unlike the lines"] = flags.fillna("not known")
     more = f" The first {MOST_DRUGS} of {len(found):,}." if len(found) > MOST_DRUGS else ""
     said = found.attrs.get("note", "")
     coverage = state.data.predictions.attrs.get("coverage")

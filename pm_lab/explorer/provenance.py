@@ -6,7 +6,8 @@ from datetime import date as Date
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from .disclosure import PEOPLE, SELECTION, Disclosure
+from .disclosure import SELECTION, Disclosure
+from .filters import said
 
 if TYPE_CHECKING:
     from .state import CohortState
@@ -43,7 +44,12 @@ def provenance(state: CohortState, rules: Disclosure, date: Date | None = None) 
     rules : of the export.
     date : of the export; by default today.
     """
-    few = f"fewer than {rules.least} people are shown as <{rules.least}" if rules.least else "all are shown"
+    few = "all are shown"
+    if rules.least:
+        few = (
+            f"fewer than {rules.least} people are shown as <{rules.least}; exports made of these data before "
+            "in the same kernel are compared with this one, but not their curves and numbers at risk"
+        )
     return {
         "Use": RESEARCH_USE,
         "Data": f"SHA-256 {state.data.hash}",
@@ -57,14 +63,15 @@ def provenance(state: CohortState, rules: Disclosure, date: Date | None = None) 
 
 def selection_text(state: CohortState, rules: Disclosure) -> str:
     """The selection with its thresholds; how many it keeps only where that may be shown."""
-    text = state.describe(hide=rules.least > 0)
-    if not rules.least or not state.filters:
-        return text
-    said, _, count = text.rpartition(": ")
-    said = PEOPLE.sub("some", said)  # how many were picked by hand, before the other filters
+    if not rules.least:
+        return state.describe(hide=False)
+    if not state.filters:
+        return f"all {rules.people(state.data.n)} patients"
+    # Not how many were picked by hand: with the other filters these are more than the selection.
+    chosen = said(state.filters.values(), lambda n: "some")
     if SELECTION in rules.withheld:
-        return f"{said} (how many patients is withheld: {rules.withheld[SELECTION]})"
-    return f"{said}: {count}"
+        return f"{chosen} (how many patients is withheld: {rules.withheld[SELECTION]})"
+    return f"{chosen}: {rules.part(state.n_selected, state.data.n)} patients"
 
 
 def endpoint_text(state: CohortState) -> str:

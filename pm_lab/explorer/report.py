@@ -25,9 +25,10 @@ def cohort_report(state: CohortState, hide_small_counts: bool = True, date: Date
     Parameters
     ----------
     state : filters, groups and endpoint.
-    hide_small_counts : show fewer people than ``settings["least_count"]`` as "<10", coarsen curves so that
-        each step stands for as many, and withhold selections that differ in few people from one shared
-        before.
+    hide_small_counts : show fewer people than ten (or ``settings["least_count"]``, where that is more) as
+        "<10", coarsen curves so that each step stands for as many events, and withhold selections, and cells
+        of their tables, that differ in few people from those shared before. Curves and numbers at risk of
+        two reports are not compared.
     date : of the report; by default today.
 
     Returns
@@ -67,9 +68,10 @@ def patient_report(
     Parameters
     ----------
     patient : by default the selected one. All comparisons are with the whole cohort, whatever is selected.
-    hide_small_counts : show numbers of other patients below ``settings["least_count"]`` as "<10". The
-        patient's own values are shown in any case.
-    show_similar : list the most similar patients by name; otherwise their outcomes are shown together only.
+    hide_small_counts : show numbers of other patients below ten as "<10". The patient's own values are shown
+        in any case. The similar patients are named nowhere and not compared with those of other reports.
+    show_similar : list the most similar patients, by name or, where names look like identifiers, by row;
+        otherwise their outcomes are shown together only.
     risk : predictions, as :func:`patient_risk` takes them; by default the report has no risk.
     date : of the report; by default today.
 
@@ -105,6 +107,9 @@ def patient_report(
 def static_summary(state: CohortState) -> str:
     """What a saved notebook shows without a kernel: aggregates only, small counts hidden; no patient, no row.
 
+    The selection is compared with what was shared, and does not itself count as shared: each summary takes
+    the place of the one before.
+
     Returns
     -------
     str
@@ -117,7 +122,7 @@ def static_summary(state: CohortState) -> str:
     >>> "<script" in pm.explorer.static_summary(state)
     False
     """
-    rules = Disclosure.of(state, hide_small_counts=True)
+    rules = Disclosure.of(state, hide_small_counts=True, remember=False)
     numbers = [f"{name}: {value}" for name, value in cohort_page.numbers(state, rules).items()]
     lines = [*cohort_page.selected(state, rules), *numbers]
     return (

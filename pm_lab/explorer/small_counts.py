@@ -1,8 +1,9 @@
 """Small counts in what is shared: fewer than ten people are shown as "<10", also as a difference.
 
-A check of outputs, as a linter is one of code. It does not hide anything from who runs the kernel, knows only
-what was shared in this session, and compares selections two at a time: somebody who combines many tables,
-or has other knowledge of the patients, may still single one out.
+A check of outputs, as a linter is one of code. It does not hide anything from who runs the kernel, and knows
+only what this kernel has shared. It compares two exports at a time, their people and the cells of their
+tables, but not their curves and numbers at risk. Somebody who combines many exports, or has other knowledge
+of the patients, may still single one out.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def shown_of(n: int, total: int, least: int = LEAST) -> str:
     return f"{shown(n, least)} of {total:,}"
 
 
-def suppress(counts: pd.DataFrame | pd.Series, least: int = LEAST) -> pd.DataFrame | pd.Series:
+def suppress(
+    counts: pd.DataFrame | pd.Series, least: int = LEAST, also: np.ndarray | None = None
+) -> pd.DataFrame | pd.Series:
     """Counts of people as text, with "<10" where they are small or could be worked out from a total.
 
     Rows and columns are taken to have totals that are known. Where the hidden counts of one hold fewer than
@@ -53,6 +56,7 @@ def suppress(counts: pd.DataFrame | pd.Series, least: int = LEAST) -> pd.DataFra
     ----------
     counts : whole numbers of people, without the totals.
     least : fewest people that are shown; 0 shows all.
+    also : of the shape of ``counts``, what is to be hidden for another reason ("hidden").
 
     Examples
     --------
@@ -64,16 +68,18 @@ def suppress(counts: pd.DataFrame | pd.Series, least: int = LEAST) -> pd.DataFra
     checks.whole_number(least, "least", least=0)
     table = counts.to_frame() if isinstance(counts, pd.Series) else counts
     values = table.to_numpy(np.int64)
-    hidden = _hidden(values, least, both=isinstance(counts, pd.DataFrame))
+    hidden = values < least
+    if also is not None:
+        hidden = hidden | np.asarray(also, bool).reshape(values.shape)
+    hidden = _hidden(values, hidden, least, both=isinstance(counts, pd.DataFrame))
     text = np.array([[shown(value, least) for value in row] for row in values], object).reshape(values.shape)
     text[hidden & (values >= least)] = "hidden"
     frame = pd.DataFrame(text, table.index, table.columns)
     return frame.iloc[:, 0].rename(counts.name) if isinstance(counts, pd.Series) else frame
 
 
-def _hidden(values: np.ndarray, least: int, both: bool) -> np.ndarray:
-    """Hide small counts, then more, until no row or column gives one of them away."""
-    hidden = values < least
+def _hidden(values: np.ndarray, hidden: np.ndarray, least: int, both: bool) -> np.ndarray:
+    """Hide more counts until no row or column gives one of those hidden away."""
     changed = True
     while changed:
         changed = False
@@ -85,30 +91,31 @@ def _hidden(values: np.ndarray, least: int, both: bool) -> np.ndarray:
     return hidden
 
 
-def coarse_steps(at_risk: np.ndarray, least: int = LEAST) -> np.ndarray:
-    """Which points of a survival curve may be shared: each step stands for ``least`` people or more.
+def coarse_steps(events: np.ndarray, at_risk: np.ndarray, n: int, least: int = LEAST) -> np.ndarray:
+    """Which points of a survival curve may be shared: each step stands for ``least`` events or more.
 
     Parameters
     ----------
-    at_risk : number at risk at each point, in order of time.
+    events : how many have had the event by each time of a grid, the first of them before anybody has.
+    at_risk : how many are under observation after it.
+    n : people of the group.
 
     Returns
     -------
-    Indices of the points to keep: the first, then each at which ``least`` people or more have left since the
-    one before, as long as ``least`` remain. Empty when there were fewer to begin with.
+    Indices of the points to keep: the first, then each by which ``least`` more have had the event, as long as
+    ``least`` are under observation. Empty where fewer have the event at all, or fewer do not have it.
 
     Examples
     --------
     >>> from pm_lab.explorer.small_counts import coarse_steps
-    >>> coarse_steps([40, 39, 31, 30, 22, 19, 12, 3]).tolist()
-    [0, 3, 5]
+    >>> coarse_steps([0, 4, 11, 19, 25, 37], [80, 70, 60, 40, 20, 9], n=80).tolist()
+    [0, 2, 4]
     """
-    at_risk = np.asarray(at_risk)
-    kept: list[int] = []
-    for place, n in enumerate(at_risk):
-        if n < least:
-            continue
-        if not kept or at_risk[kept[-1]] - n >= max(least, 1) or not least:
+    if len(events) == 0 or not least <= events[-1] <= n - least:
+        return np.array([], dtype=int)
+    kept = [0]
+    for place, (happened, left) in enumerate(zip(events, at_risk, strict=True)):
+        if happened - events[kept[-1]] >= max(least, 1) and left >= least:
             kept.append(place)
     return np.array(kept, dtype=int)
 
@@ -157,5 +164,19 @@ class SharedSelections:
             self._packed.append(packed)
         return reason
 
+    def before(self, mask: np.ndarray) -> list[np.ndarray]:
+        """The selections that were shared before this one was, everyone left out."""
+        packed = np.packbits(np.asarray(mask, bool)).tobytes()
+        place = self._packed.index(packed) if packed in self._packed else len(self._packed)
+        return [some for some in map(self._unpacked, self._packed[:place]) if not some.all()]
+
     def _unpacked(self, packed: bytes) -> np.ndarray:
         return np.unpackbits(np.frombuffer(packed, np.uint8), count=self.n).astype(bool)
+
+
+REGISTERS: dict[str, SharedSelections] = {}  # of this kernel, by the hash of the data
+
+
+def shared_selections(data_hash: str, n: int) -> SharedSelections:
+    """What was shared of these data in this kernel, also when they were opened anew."""
+    return REGISTERS.setdefault(data_hash, SharedSelections(n))

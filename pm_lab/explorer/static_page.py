@@ -56,7 +56,8 @@ def _line(curve: Curve, rows: np.ndarray, place: int, end: float, rules: Disclos
     steps = "".join(f"H{a:.1f}V{b:.1f}" for a, b in zip(x[1:], y[1:], strict=True))
     colour, dashes = COLOURS[place], "none" if place == 0 else "6 3"
     below = TOP + 10 + 14 * place if curve.kind == "incidence" else BOTTOM - 8 - 14 * place
-    label = page.as_html(f"{curve.name}: {rules.part(curve.events, curve.n)} with {curve.cause}")
+    events = rules.events(curve.events, curve.n + curve.n_unknown, curve.cause)
+    label = page.as_html(f"{curve.name}: {events} with {curve.cause}")
     return (
         f'<path d="M{x[0]:.1f} {y[0]:.1f}{steps}" fill="none" stroke="{colour}" stroke-width="2" '
         f'stroke-dasharray="{dashes}"/>'

@@ -12,7 +12,6 @@ from . import figures, patient_figures
 from .comparison import differential_genes, groups_of, pathway_difference
 from .disclosure import SELECTION, Disclosure
 from .gene import TERTILES, gene_by_group, gene_in_cells, gene_survival
-from .group_survival import numbers_at_risk
 from .patient import (
     pathway_percentiles,
     patient_cells,
@@ -21,15 +20,16 @@ from .patient import (
     patient_summary,
     timeline,
 )
-from .summaries import EVERYONE, GENE, REST, SELECTED, Curve, curves_of, outcomes_of
+from .shared_curves import shown_curves
+from .summaries import EVERYONE, GENE, REST, SELECTED, Curve, outcomes_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from .state import CohortState
 
 CHARTS = 9  # of columns, in print
-PRINT_POINTS = 300  # of a curve: no step of more than .7 % is lost
 MOST_PATHWAYS = 15
 MEASURES = ("ln_ic50", "auc")  # of predictions
 
@@ -84,10 +84,7 @@ def survival_of(
     outcomes = outcomes_of(state)
     if outcomes is None:
         return [], []
-    masks = _masks(state, rules, split)
-    masks = {name: mask for name, mask in masks.items() if (mask & outcomes.known).any()}
-    curves = curves_of(outcomes, masks, PRINT_POINTS) if masks else []
-    return curves, [numbers_at_risk(outcomes, masks[curve.name], curve.time) for curve in curves]
+    return shown_curves(outcomes, _masks(state, rules, split), rules)
 
 
 def _masks(state: CohortState, rules: Disclosure, split: str | None) -> dict[str, np.ndarray]:
@@ -168,11 +165,16 @@ def _patient(state: CohortState, rules: Disclosure) -> dict[str, Figure | None]:
     }
 
 
+def exported_rows(state: CohortState, table: pd.DataFrame, rules: Disclosure) -> pd.DataFrame:
+    """The rows of a table whose ``column`` may be exported."""
+    kept = [rules.exports(state.data.columns[name]) for name in table["column"]]
+    return table[np.array(kept, bool)]
+
+
 def columns_chart(state: CohortState, rules: Disclosure, patient: str | None = None) -> Figure | None:
     """Percentiles of a patient's numbers."""
     table = patient_summary(state, patient).dropna(subset=["percentile"])
-    exported = [rules.exports(state.data.columns[name]) for name in table["column"]]
-    table = table[exported].rename(columns={"column": "name"})
+    table = exported_rows(state, table, rules).rename(columns={"column": "name"})
     return patient_figures.positions_figure(table, "percentile in the cohort") if len(table) else None
 
 
@@ -242,12 +244,9 @@ def _thirds(state: CohortState, gene: str, rules: Disclosure) -> Figure | None:
     values = state.data.gene(gene).astype(float)
     known = state.mask & outcomes.known & np.isfinite(values)
     third = np.searchsorted(found.cuts, values, side="right")
-    numbers = [
-        numbers_at_risk(outcomes, known & (third == TERTILES.index(curve.name)), curve.time)
-        for curve in found.curves
-    ]
+    masks = {name: known & (third == place) for place, name in enumerate(TERTILES)}
     title = f"{state.endpoint} by thirds of {gene}: exploratory"
-    return figures.survival_figure(found.curves, numbers, rules, title, width=5)
+    return figures.survival_figure(*shown_curves(outcomes, masks, rules), rules, title, width=5)
 
 
 _VIEWS = {"cohort": _cohort, "compare": _compare, "patient": _patient, "gene": _gene}

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import pm_lab as pm
-from pm_lab.explorer import CohortData, CohortState
+from pm_lab.explorer import CohortData, CohortState, small_counts
 
 N = 60
 COMMAS = ["a, b", 'say "c"', "d and e", "ü ≥ 1"]
@@ -140,3 +140,9 @@ def with_cells():
     cells.obsm["X_umap"] = rng.normal(size=(len(rows), 2))
     clinical = pd.DataFrame({"response": group, "age": np.arange(40.0) + 30}, names)
     return clinical, cells
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared(monkeypatch):
+    """Tests open the same data again and again: what one of them shared does not bind the next."""
+    monkeypatch.setattr(small_counts, "REGISTERS", {})

@@ -86,19 +86,26 @@ def test_no_row_or_column_gives_a_small_count_away(rows, least):
             assert not mask.any() or mask.all() or (mask.sum() >= 2 and line[mask].sum() >= least)
 
 
-@given(st.lists(st.integers(0, 12), max_size=60), st.integers(1, 12))
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60), st.integers(1, 12))
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_each_step_of_a_shared_curve_is_of_enough_people(left, least):
-    at_risk = np.array([100, *(100 - np.cumsum(left))])
-    kept = coarse_steps(at_risk, least)
-    assert kept[0] == 0 and (at_risk[kept] >= least).all()
-    assert (-np.diff(at_risk[kept]) >= least).all()
+def test_each_step_of_a_shared_curve_is_of_enough_events(left, least):
+    happened = np.cumsum([0, *(events for events, _ in left)])
+    n = max(300, sum(map(sum, left)))
+    at_risk = n - np.cumsum([0, *map(sum, left)])
+    kept = coarse_steps(happened, at_risk, n, least)
+    if happened[-1] < least or n - happened[-1] < least:
+        assert len(kept) == 0
+    else:
+        assert kept[0] == 0
+        assert (np.diff(happened[kept]) >= least).all()
+        assert (at_risk[kept] >= least).all()
 
 
 def test_a_curve_of_few_is_not_shared_and_without_least_whole():
-    assert coarse_steps([9, 8, 7]).tolist() == []
-    assert coarse_steps([9, 8, 7], least=0).tolist() == [0, 1, 2]
-    assert coarse_steps([]).tolist() == []
+    assert coarse_steps([0, 4, 9], [100, 90, 80], 100).tolist() == []
+    assert coarse_steps([0, 50, 91], [100, 50, 9], 100).tolist() == []
+    assert coarse_steps([0, 1, 2], [9, 8, 7], 9, least=0).tolist() == [0, 1, 2]
+    assert coarse_steps([], [], 0).tolist() == []
 
 
 def first(n, of=100):

@@ -215,7 +215,7 @@ def words(state, change):
         (lambda s: s.set_range("size (cm)", 1), '"size (cm)" ≥ 1: '),
         (
             lambda s: s.set_range("first", "2017-05-01", pd.Timestamp("2018-01-01")),
-            "2017-05-01 ≤ first < 2018-01-01: ",
+            "first: 4 patients in a chosen range: 4 of 60",  # dates may name a patient
         ),
         (lambda s: s.set_categories("er", [1]), "er = 1: "),
         (lambda s: s.set_categories("er", 1.0, missing=True), "(er = 1 or missing): "),
