@@ -56,7 +56,7 @@ def fill_responses(residual: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.n
     doi:10.1111/j.2517-6161.1977.tb01600.x.
     """
     mean, covariance = _learn(residual)
-    return _conditional(residual[:n_lines], mean, covariance)[0], covariance
+    return _fill(residual[:n_lines], mean, covariance), covariance
 
 
 def expect_known(residual: np.ndarray, from_genes: np.ndarray, seed: int) -> KnownLines:
@@ -82,19 +82,29 @@ def expect_known(residual: np.ndarray, from_genes: np.ndarray, seed: int) -> Kno
     judged = np.isnan(masked[:n_lines]) & ~np.isnan(observed)
     shrinkage, size = FURTHER_SHRINKAGE[0], 0.0
     if judged.any():
-        mean, covariance = _learn(masked)
-        sizes = {}
-        for further in FURTHER_SHRINKAGE:
-            filled = _conditional(masked[:n_lines], mean, _shrunk(covariance, further))[0]
-            sizes[further] = float(np.mean((observed - filled)[judged] ** 2))
-        shrinkage = min(sizes, key=sizes.get)
-        size = sizes[shrinkage]
+        shrinkage, size = _choose_shrinkage(masked, observed, judged)
     mean, covariance = _learn(left)
-    expected = _conditional(observed, mean, _shrunk(covariance, shrinkage))[1]
+    expected = _expect(observed, mean, _shrunk(covariance, shrinkage))
     errors = observed - expected
     own = float(np.mean(errors[judged] ** 2)) if judged.any() else 0.0
     factor = max(np.sqrt(size / own), 1.0) if own > 0 else 1.0
     return KnownLines(from_genes + expected, errors * factor, shrinkage)
+
+
+def _choose_shrinkage(masked: np.ndarray, observed: np.ndarray, judged: np.ndarray) -> tuple[float, float]:
+    """The further shrinkage with the smallest mean squared error on pairs that were masked, and that error.
+
+    The error falls to its minimum and rises again: where it rises, larger ones are not tried.
+    """
+    mean, covariance = _learn(masked)
+    best, smallest = FURTHER_SHRINKAGE[0], np.inf
+    for further in FURTHER_SHRINKAGE:
+        filled = _fill(masked[: len(observed)], mean, _shrunk(covariance, further))
+        size = float(np.mean((observed - filled)[judged] ** 2))
+        if size >= smallest:
+            break
+        best, smallest = further, size
+    return best, smallest
 
 
 def _masked(residual: np.ndarray, n_lines: int, seed: int) -> np.ndarray:
@@ -179,14 +189,16 @@ def _full_step(
     import torch
 
     full = torch.as_tensor(covariance, dtype=torch.float32)
-    filled, unsure = np.array(values), torch.zeros_like(full)
+    filled, precision = np.array(values), torch.zeros_like(full)
     for rows, mask, difference, factor in _blocks(values, known, mean, covariance):
-        weights = torch.cholesky_solve(difference[:, :, None], factor)[:, :, 0] * mask
+        # Where a drug was not measured, the inverse is that of the identity, which is left out.
+        inverse = torch.cholesky_inverse(factor)
+        weights = (inverse @ difference[:, :, None])[:, :, 0] * mask
         guess = mean + (weights @ full).double().numpy()
         filled[rows] = np.where(known[rows], values[rows], guess)
-        explained = torch.linalg.solve_triangular(factor, mask[:, :, None] * full, upper=False)
-        explained = explained.reshape(-1, len(full))
-        unsure += len(mask) * full - explained.T @ explained
+        precision += torch.einsum("ni,nij,nj->ij", mask, inverse, mask)
+    # Of each line, the covariance given what was measured: Σ − Σ P Σ, P the inverse of the measured part.
+    unsure = len(values) * full - full @ precision @ full
     mean = filled.mean(axis=0)
     centred = filled - mean
     second = (centred.T @ centred + unsure.double().numpy()) / len(values)
@@ -194,22 +206,32 @@ def _full_step(
     return mean, _shrunk(second, SHRINKAGE)
 
 
-def _conditional(
-    residual: np.ndarray, mean: np.ndarray, covariance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Responses with gaps filled in, and what each would be thought to be from the others of its line."""
+def _fill(residual: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Responses with their gaps filled in by what the others of the line say."""
     import torch
 
     known = ~np.isnan(residual)
     values = np.where(known, residual, 0.0)
-    full = torch.as_tensor(covariance, dtype=torch.float32)
-    filled, expected = np.array(values), np.array(values)
+    full, filled = torch.as_tensor(covariance, dtype=torch.float32), values.copy()
+    for rows, mask, difference, factor in _blocks(values, known, mean, covariance):
+        weights = torch.cholesky_solve(difference[:, :, None], factor)[:, :, 0] * mask
+        guess = mean + (weights @ full).double().numpy()
+        filled[rows] = np.where(known[rows], values[rows], guess)
+    return filled
+
+
+def _expect(residual: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """What the others of the line say of each response, whether it was measured or not."""
+    import torch
+
+    known = ~np.isnan(residual)
+    values = np.where(known, residual, 0.0)
+    full, expected = torch.as_tensor(covariance, dtype=torch.float32), values.copy()
     for rows, mask, difference, factor in _blocks(values, known, mean, covariance):
         inverse = torch.cholesky_inverse(factor)
         weights = (inverse @ difference[:, :, None])[:, :, 0] * mask
         guess = mean + (weights @ full).double().numpy()
         # A value less what the others say of it, in one formula: no value is left out one at a time.
         without = values[rows] - (weights / inverse.diagonal(dim1=1, dim2=2)).double().numpy()
-        filled[rows] = np.where(known[rows], values[rows], guess)
         expected[rows] = np.where(known[rows], without, guess)
-    return filled, expected
+    return expected
