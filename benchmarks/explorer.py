@@ -1,9 +1,12 @@
-"""The explorer in the kernel: from a change of a filter to the data of all figures, against plain libraries.
+"""The explorer: a change of a filter in the kernel, the first display and a large embedding in a browser.
 
-    python benchmarks/explorer.py [--patients 10000 100000]
+    python benchmarks/explorer.py [--kernel] [--browser] [--patients 10000 100000]
 
-A cohort of n patients × 2,000 genes with 12 charted columns, an endpoint, 23 pathways and 20 cells a patient
-of 8 types (made here from random numbers; what is measured does not depend on what they say). The filter is
+Both parts run unless one is asked for. The browser part is described in explorer_browser.py beside this file.
+
+Kernel: from a change of a filter to the data of all figures, against plain libraries. A cohort of n patients
+× 2,000 genes with 12 charted columns, an endpoint, 23 pathways and 20 cells a patient of 8 types (made here
+from random numbers; what is measured does not depend on what they say). The filter is
 a brush on age that is moved; after each move the data of every figure are made anew:
 
     cohort    counts, 12 histograms and bars, survival of those selected and of the rest
@@ -220,9 +223,21 @@ def measure_kernel(n: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kernel", action="store_true", help="this part alone")
+    parser.add_argument("--browser", action="store_true", help="this part alone")
     parser.add_argument("--patients", type=int, nargs="+", choices=SIZES, default=list(SIZES))
+    given = parser.parse_args()
+    both = given.kernel == given.browser
     warnings.simplefilter("ignore")
-    held = [measure_kernel(n) for n in parser.parse_args().patients]
+    held = [measure_kernel(n) for n in given.patients] if both or given.kernel else []
+    if both or given.browser:
+        from explorer_browser import measure_browser
+
+        held.append(measure_browser())
+    else:
+        print("\nNot looked at: first display, bytes sent to the page, the large embedding (--browser).")
+    if not (both or given.kernel):
+        print("Not looked at: a change of a filter in the kernel (--kernel).")
     return 0 if all(held) else 1
 
 
