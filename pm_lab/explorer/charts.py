@@ -5,7 +5,7 @@ Why code of our own and neither bqplot nor plotly (first view of 10,000 patients
 bqplot 0.13.1 sent .16 MB and .98 MB of code, .01 to .09 s. But drawings of both have no role, name or place
 in the tab order, nor can be given them from Python; bars filter by mouse alone; their traits stay in every
 notebook saved with its widgets; embeddings, volcanos and tables would need jupyter-scatter (2.1 MB a figure,
-WebGL, its points saved too) and itables (.6 MB). Here: 47 kB a page for all of them, HTML buttons and
+WebGL, its points saved too) and itables (.6 MB). Here: 53 kB a page for all of them, HTML buttons and
 sliders, data by message, the theme's own colours; points are painted without WebGL.
 """
 
@@ -22,6 +22,7 @@ import pandas as pd
 from .disclosure import Disclosure, coarse_curve, shown_counts
 from .filters import CategoryFilter, RangeFilter, RowsFilter
 from .small_counts import shown as shown_number
+from .small_counts import suppress
 from .summaries import GENE, MISSING, Bars, Curve, Histogram
 
 if TYPE_CHECKING:
@@ -107,10 +108,15 @@ def _spread(shown: pd.DataFrame, bins: list[str]) -> str:
     return f"{said}."
 
 
+def named(label) -> str:
+    """A category as it is read; the empty one has no name of its own."""
+    return str(label) if str(label).strip() else "(empty)"
+
+
 def _count_table(shown: pd.DataFrame, column: str) -> dict:
     selected = "selected" if "selected" in shown else "everyone"
     rows = [
-        [str(label), *("hidden" if pd.isna(n) else int(n) for n in (row[selected], row["everyone"]))]
+        [named(label), *("hidden" if pd.isna(n) else int(n) for n in (row[selected], row["everyone"]))]
         for label, row in shown.iterrows()
     ]
     return {"columns": [column, "selected by the other filters", "all"], "rows": rows}
@@ -135,7 +141,7 @@ def bar_chart(state: CohortState, chart: Bars) -> dict:
         "missing": missing,
         "together": chart.n_together,
         "filtered": chosen is not None,
-        "summary": _spread(shown, chart.labels),
+        "summary": _spread(shown, [named(label) for label in chart.labels]),
         "table": _count_table(shown, chart.column),
     }
 
@@ -176,7 +182,8 @@ def curve_chart(
         for i, (name, curve) in enumerate(zip(names, curves, strict=True))
     ]
     said = [
-        f"{name}: {people(curve.n)} people, {people(curve.events)} events, {_middle(curve)}"
+        f"{name}: {_many(people(curve.n), 'person', 'people')}, "
+        f"{_many(people(curve.events), 'event', 'events')}, {_middle(curve)}"
         for name, curve in zip(names, curves, strict=True)
     ]
     first_cause = curves[:: len({c.cause for c in curves})] if competing else curves
@@ -199,14 +206,23 @@ def curve_chart(
     }
 
 
+def _many(n: str, one: str, more: str) -> str:
+    return f"{n} {one if n == '1' else more}"
+
+
+def _duration(time: float) -> str:
+    """A time to three digits, and to the day, month or year where there are more."""
+    return f"{time:,.0f}" if abs(time) >= 100 else f"{time:.3g}"
+
+
 def _middle(curve: Curve) -> str:
     """The median, or what is reached at the end."""
     if curve.kind == "survival":
         below = np.flatnonzero(curve.survival <= 0.5)
         if len(below):
-            return f"median {curve.time[below[0]]:.3g} {curve.unit}"
-        return f"median not reached, {curve.survival[-1]:.0%} at {curve.time[-1]:.3g} {curve.unit}"
-    return f"{curve.survival[-1]:.0%} by {curve.time[-1]:.3g} {curve.unit}"
+            return f"median {_duration(curve.time[below[0]])} {curve.unit}"
+        return f"median not reached, {curve.survival[-1]:.0%} at {_duration(curve.time[-1])} {curve.unit}"
+    return f"{curve.survival[-1]:.0%} by {_duration(curve.time[-1])} {curve.unit}"
 
 
 def _curve_table(names: list[str], curves: Sequence[Curve], people) -> dict:
@@ -319,7 +335,8 @@ def position_chart(table: pd.DataFrame, title: str, label: str, note: str) -> di
 
 
 def point_chart(x, y, title: str, summary: str, x_name: str, y_name: str, **more) -> dict:
-    """Points. ``more``: codes, labels, mask, rings, lasso, pick, polygon, palette, height, points (an id)."""
+    """Points. ``more``: codes, labels, mask, rings, lasso, pick, polygon, palette, height, points (an id),
+    and ``least``, the fewest that the table beside them counts."""
     x, y = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(y, np.float32)
     known = np.isfinite(x) & np.isfinite(y)
     limits = [0.0, 1.0, 0.0, 1.0]
@@ -328,6 +345,7 @@ def point_chart(x, y, title: str, summary: str, x_name: str, y_name: str, **more
         for low, high in ((0, 1), (2, 3)):
             pad = (limits[high] - limits[low] or 1.0) * 0.04
             limits[low], limits[high] = limits[low] - pad, limits[high] + pad
+    more["table"] = _point_table(known, more, more.pop("least", 0))
     return {
         "kind": "scatter",
         "title": title,
@@ -341,6 +359,22 @@ def point_chart(x, y, title: str, summary: str, x_name: str, y_name: str, **more
         "palette": more.pop("palette", ["--pm-some"]),
         **more,
     }
+
+
+def _point_table(known: np.ndarray, more: dict, least: int) -> dict:
+    """How many points there are of each colour, and of them in the foreground."""
+    labels = list(more.get("labels") or ["points"])
+    codes = np.asarray(more["codes"] if "codes" in more else np.zeros(len(known)), int)
+    parts = {"points": known}
+    if more.get("mask") is not None:
+        front = np.asarray(more["mask"]) > 0
+        parts = {"in the foreground": known & front, "in the background": known & ~front}
+    counts = pd.DataFrame(
+        {name: np.bincount(codes[some], minlength=len(labels)) for name, some in parts.items()}, labels
+    )
+    shown = suppress(counts, least) if least else counts
+    rows = [[named(label), *row] for label, row in zip(labels, shown.to_numpy().tolist(), strict=True)]
+    return {"columns": ["colour", *parts], "rows": rows}
 
 
 def coloured(values: np.ndarray, categories: Sequence[str]) -> dict:

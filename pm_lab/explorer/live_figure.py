@@ -31,9 +31,13 @@ const bundle = (model) => (globalThis[KEY] ??= new Promise((resolve, reject) => 
   const give_up = () => { delete globalThis[KEY]; end(reject, new Error("the kernel does not answer")); };
   const late = setTimeout(give_up, 30000);
   model.on("msg:custom", take);
-  model.send({ event: { type: "code" }, seq: 0 });
+  try { model.send({ event: { type: "code" }, seq: 0 }); } catch { give_up(); }
 }));
-export default { render: async (context) => (await bundle(context.model)).render(context) };
+const render = async (context) => {
+  if (context.el.closest(".jupyter-widgets-disconnected")) return;
+  return (await bundle(context.model)).render(context);
+};
+export default { render };
 """
 
 
@@ -42,7 +46,8 @@ def bundle() -> str:
     """The module that draws: style and parts joined, without comments and indentation."""
     import json
 
-    style = re.sub(r"\s*\n\s*", "\n", (FRONT / "explorer.css").read_text(encoding="utf-8"))
+    style = re.sub(r"\s+", " ", (FRONT / "explorer.css").read_text(encoding="utf-8"))
+    style = re.sub(r" ?([{};,]) ?|(:) ", r"\1\2", style)
     parts = [(FRONT / f"{name}.js").read_text(encoding="utf-8") for name in PARTS]
     code = re.sub(r"(?m)^\s*(//.*)?\n|^[ \t]+", "", "\n".join(parts))
     return f"const STYLE = {json.dumps(style)};\n{code}"
@@ -101,8 +106,10 @@ class LiveFigure(anywidget.AnyWidget):
             if self.description:
                 self.show(self.description)
         else:
-            self._answer(event)
-            self.send({"done": content.get("seq", 0)})
+            try:
+                self._answer(event)
+            finally:
+                self.send({"done": content.get("seq", 0)})
 
     def _answer(self, event: dict) -> None:
         try:

@@ -126,7 +126,7 @@ def static_summary(state: CohortState) -> str:
     numbers = [f"{name}: {value}" for name, value in cohort_page.numbers(state, rules).items()]
     lines = [*cohort_page.selected(state, rules), *numbers]
     return (
-        '<section class="pm-lab-static" style="max-width: 40em">'
+        f'{static_page.LIVE_ONLY}<section class="pm-lab-static" style="max-width: 40em">'
         "<p><strong>pm_lab explorer</strong>: run this cell to use it. What was shown when it was saved, "
         f"aggregates only:</p>{page.bullets(lines)}{static_page.curves_chart(state, rules)}"
         f"<p><em>{page.as_html(RESEARCH_USE)}</em></p></section>"

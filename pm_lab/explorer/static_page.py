@@ -24,6 +24,9 @@ FRAME = (
     f'<text x="{LEFT}" y="{BOTTOM + 15}" text-anchor="middle">0</text>'
 )
 
+# Opened without its kernel, a notebook has the application's boxes but no figure in them: the summary stands.
+LIVE_ONLY = "<style>.pm-explorer:not(:has(.pm-figure)) { display: none }</style>"
+
 
 def curves_chart(state: CohortState, rules: Disclosure) -> page.Html:
     """Survival (or incidence of the cause of interest) as far and as finely as it may be shown."""
@@ -42,7 +45,7 @@ def curves_chart(state: CohortState, rules: Disclosure) -> page.Html:
     return page.Html(
         f'<svg role="img" aria-label="{what}, at the end: {page.as_html(words)}" viewBox="0 0 400 200" '
         f'style="max-width: 26em; background: #fff; font: 11px sans-serif">{FRAME}'
-        f'<text x="{RIGHT}" y="{BOTTOM + 15}" text-anchor="middle">{end:.3g}</text>'
+        f'<text x="{RIGHT}" y="{BOTTOM + 15}" text-anchor="middle">{page.as_text(end)}</text>'
         f'<text x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 31}" text-anchor="middle">time, {unit}</text>'
         f'<text transform="translate(14 90) rotate(-90)" text-anchor="middle">{what}</text>'
         f"{''.join(lines)}</svg>"

@@ -161,6 +161,6 @@ def test_no_widget_holds_a_patient(explorer):
 def test_figures_share_their_code(explorer):
     """Each figure carries a loader; the code itself travels once a page, by message."""
     assert len(LiveFigure()._esm) < 1_000
-    assert len(bundle()) < 50_000
+    assert len(bundle()) < 55_000
     assert "https://" not in bundle()
     assert "http://" not in bundle().replace("http://www.w3.org/2000/svg", "")

@@ -49,11 +49,32 @@ const number = (value) => {
 
 const day = (value) => new Date(value * 864e5).toISOString().slice(0, 10);
 
+const named = (label) => (String(label).trim() ? label : "(empty)");
+
+// Dates at the start of years or months where the span is long enough: [days since 1970, its name].
+function dates(low, high, most) {
+  const months = (high - low) / 30.44 / most;
+  const step = [1, 3, 6, 12, 24, 60, 120, 240, 600].find((one) => one >= months) ?? 1200;
+  if (months < 0.5) return ticks(low, high, most).filter(Number.isInteger).map((value) => [value, day(value)]);
+  const first = new Date(low * 864e5);
+  const found = [];
+  for (let i = Math.ceil((first.getUTCFullYear() * 12 + first.getUTCMonth()) / step) * step; ; i += step) {
+    const value = Date.UTC(Math.floor(i / 12), i % 12) / 864e5;
+    if (value > high) return found.length ? found : [[low, day(low)]];
+    if (value >= low) found.push([value, day(value).slice(0, step % 12 ? 7 : 4)]);
+  }
+}
+
 function axis(view, place, low, high, y, name, format) {
-  const marks = ticks(low, high, Math.max(2, (place(high) - place(low)) / 60)).map((value) => [
-    s("line", { x1: place(value), x2: place(value), y1: y, y2: y + 4, class: "pm-axis" }),
-    text(place(value), y + 15, (format ?? number)(value), { "text-anchor": "middle" }),
-  ]);
+  const room = place(high) - place(low);
+  const found = format === day ? dates(low, high, Math.max(1, room / 80)) : ticks(low, high, Math.max(2, room / 60)).map((value) => [value, number(value)]);
+  const marks = found.map(([value, label]) => {
+    const half = label.length * 3.2; // a label at the edge is not cut
+    return [
+      s("line", { x1: place(value), x2: place(value), y1: y, y2: y + 4, class: "pm-axis" }),
+      text(Math.max(half, Math.min(view.width - half, place(value))), y + 15, label, { "text-anchor": "middle" }),
+    ];
+  });
   const middle = (place(low) + place(high)) / 2;
   return [
     s("line", { x1: place(low), x2: place(high), y1: y, y2: y, class: "pm-axis" }),
@@ -94,20 +115,40 @@ class View {
       return;
     }
     this.later = null;
+    this.told = this.spec;
     this.waiting = true;
     this.root.setAttribute("aria-busy", "true");
     this.slow ??= setTimeout(() => this.root.classList.add("pm-working"), 400);
-    this.model.send({ event: { ...event, live }, seq: ++this.seq });
+    try {
+      this.model.send({ event: { ...event, live }, seq: ++this.seq });
+    } catch {
+      this.ended(); // the connection is closed
+    }
   }
 
   answered(seq) {
     if (seq < this.seq) return;
+    this.rest();
+    if (this.later) this.tell(this.later, true);
+    else if (this.spec === this.told) this.refused?.();
+  }
+
+  rest() {
     this.waiting = false;
     this.root.setAttribute("aria-busy", "false");
     clearTimeout(this.slow);
     this.slow = undefined;
     this.root.classList.remove("pm-working");
-    if (this.later) this.tell(this.later, true);
+  }
+
+  // The kernel is gone: nothing is under way any more, and it is said once, at the top.
+  ended() {
+    this.later = null;
+    this.rest();
+    const home = this.root.closest(".pm-explorer");
+    if (!home || home.querySelector(".pm-ended")) return;
+    const words = "The kernel has ended, and nothing here answers any more. Run the cell again; where there is no cell, load the page again.";
+    home.querySelector(".pm-figure").prepend(h("p", { role: "alert", class: "pm-warn pm-ended" }, words));
   }
 
   draw(spec) {

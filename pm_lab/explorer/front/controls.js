@@ -22,16 +22,41 @@ FIGURES.tabs = function tabs(view, spec) {
   view.body.className = "pm-tablist";
   view.body.setAttribute("role", "tablist");
   view.body.setAttribute("aria-label", spec.title);
+  const home = view.root.closest(".pm-explorer");
+  // Another tab was opened from within the panel, which goes: the focus does not go with it.
+  const leaves = view.last !== undefined && view.last !== spec.chosen && home?.contains(document.activeElement) && !view.root.contains(document.activeElement);
+  view.last = spec.chosen;
   view.body.replaceChildren(...spec.tabs.map(tab));
+  const panel = home?.contains(view.root) ? [...home.children].find((one) => one.contains(view.root))?.nextElementSibling : null;
+  if (panel) {
+    panel.id ||= `pm-${Math.random().toString(36).slice(2)}`;
+    put(panel, { role: "tabpanel", "aria-label": spec.tabs.find(([key]) => key === spec.chosen)?.[1] });
+    [...view.body.children].forEach((button) => button.setAttribute("aria-controls", panel.id));
+  }
+  if (leaves) view.body.querySelector('[aria-selected="true"]').focus();
 };
 FIGURES.tabs.bare = true;
 
 FIGURES.html = function html(view, spec) {
   view.body.innerHTML = spec.html; // escaped in the kernel
   view.root.querySelectorAll("[data-copy]").forEach((button) => {
-    button.onclick = () => navigator.clipboard?.writeText(view.root.querySelector(button.dataset.copy).textContent);
+    button.onclick = () => copy(button, view.root.querySelector(button.dataset.copy));
   });
 };
+
+// Where the browser gives no clipboard (a page without https), the text is selected for the keyboard.
+async function copy(button, from) {
+  const before = (button.dataset.label ??= button.textContent);
+  try {
+    await navigator.clipboard.writeText(from.textContent);
+    button.textContent = "copied";
+  } catch {
+    getSelection().selectAllChildren(from);
+    button.textContent = "selected: press Ctrl+C";
+  }
+  button.setAttribute("aria-live", "polite");
+  setTimeout(() => (button.textContent = before), 4000);
+}
 FIGURES.html.bare = true;
 
 FIGURES.table = function table(view, spec) {

@@ -128,8 +128,8 @@ FIGURES.positions = function positions(view, spec) {
       {},
       h("span", { class: "pm-label", title: label }, label),
       h("span", { class: "pm-value" }, value),
-      h("span", { class: "pm-track pm-scale" }, percentile === null ? null : h("b", { style: `left:${percentile}%` })),
-      h("span", { class: "pm-count" }, percentile === null ? "–" : number(Math.round(percentile))),
+      percentile === null ? h("span") : h("span", { class: "pm-track pm-scale" }, h("b", { style: `left:${percentile}%` })),
+      h("span", { class: "pm-count" }, percentile === null ? "" : number(Math.round(percentile))),
     );
   view.body.append(h("ul", { class: "pm-positions" }, spec.rows.map(row)), h("p", { class: "pm-note" }, spec.scale_note ?? ""));
 };
@@ -138,7 +138,9 @@ FIGURES.timeline = function timeline(view, spec) {
   const left = Math.min(view.width * 0.36, 200);
   const right = view.width - 60;
   const base = 8 + 24 * spec.rows.length;
-  const x = scale(spec.from, spec.to, left, right);
+  const only = spec.to - spec.from < 1e-6 ? 1 : 0; // a single day has no length of its own
+  const [from, to] = [spec.from - only, spec.to + only];
+  const x = scale(from, to, left, right);
   view.body.append(
     picture(
       view.width, base + 38, `${spec.title}. ${spec.summary}`,
@@ -153,7 +155,7 @@ FIGURES.timeline = function timeline(view, spec) {
           text(x(row.end ?? row.start) + 9, y + 4, row.note ?? ""),
         ];
       }),
-      ...axis(view, x, spec.from, spec.to, base, spec.x_name),
+      ...axis(view, x, from, to, base, spec.x_name),
     ),
   );
 };

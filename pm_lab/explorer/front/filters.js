@@ -11,13 +11,13 @@ FIGURES.histogram = function histogram(view, spec) {
   const x = scale(low, high, left, right);
   const y = scale(0, top, base, 6);
   const range = spec.missing === "only" ? null : spec.range;
-  const from = range?.[0] ?? low;
-  const to = range?.[1] ?? high;
-  const bars = (counts, name, inside) =>
+  const inside = (limit, otherwise) => Math.max(low, Math.min(high, limit ?? otherwise)); // a filter may lie beyond the data
+  const [from, to] = [inside(range?.[0], low), inside(range?.[1], high)];
+  const bars = (counts, name, filtered) =>
     counts.length
       ? Array.from(counts, (n, i) => {
           const within = edges[i] >= from - 1e-9 && edges[i + 1] <= to + 1e-9 && spec.missing !== "only";
-          if (inside !== undefined && within !== inside) return null;
+          if (filtered !== undefined && within !== filtered) return null;
           const [x1, x2] = [x(edges[i]), x(edges[i + 1])];
           return s("rect", { x: x1 + 0.5, width: Math.max(0.7, x2 - x1 - 1), y: y(Math.max(n, 0)), height: base - y(Math.max(n, 0)), class: name });
         })
@@ -44,6 +44,8 @@ function nearest(edges, value) {
   return best;
 }
 
+const GRIP = 6; // pixels round an end of the brush where it is taken hold of
+
 function brush(view, spec, plot, x, base, from, to, range) {
   const { edges } = spec;
   const last = edges.length - 1;
@@ -57,6 +59,11 @@ function brush(view, spec, plot, x, base, from, to, range) {
     );
   };
   const area = h("div", { class: "pm-area", style: `left:${x(edges[0])}px;width:${x(edges[last]) - x(edges[0])}px;height:${base}px` });
+  area.addEventListener("pointermove", (event) => {
+    const pixel = event.clientX - plot.getBoundingClientRect().left;
+    const near = range && [from, to].some((value) => Math.abs(pixel - x(value)) <= GRIP);
+    area.style.cursor = near ? "ew-resize" : range && pixel > x(from) && pixel < x(to) ? "grab" : "";
+  });
   area.addEventListener("pointerdown", (down) => {
     if (down.button) return;
     down.preventDefault();
@@ -64,22 +71,32 @@ function brush(view, spec, plot, x, base, from, to, range) {
     const at = (event) => nearest(edges, x.value(event.clientX - box.left));
     const start = at(down);
     const held = range ? [nearest(edges, from), nearest(edges, to)] : null;
-    const moves = held && start > held[0] && start < held[1];
+    const pixel = down.clientX - box.left;
+    const away = held ? [from, to].map((value) => Math.abs(pixel - x(value))) : [];
+    const end = Math.min(...away) <= GRIP ? (away[0] < away[1] || (away[0] === away[1] && pixel < x(from)) ? 0 : 1) : -1;
+    const within = held && pixel > x(from) && pixel < x(to);
     let ends = null;
+    const moved = (now) => {
+      if (end >= 0) return [held[1 - end], now];
+      if (!within) return [start, now];
+      const shift = Math.max(-held[0], Math.min(last - held[1], now - start));
+      return [held[0] + shift, held[1] + shift];
+    };
     const follow = (event) => {
       if (Math.abs(event.clientX - down.clientX) < 4 && !ends) return;
-      const now = at(event);
-      const shift = moves ? Math.max(-held[0], Math.min(last - held[1], now - start)) : 0;
-      ends = moves ? [held[0] + shift, held[1] + shift] : [Math.min(start, now), Math.max(start, now)];
-      if (ends[0] < ends[1]) send(...ends, true);
+      const now = moved(at(event)).sort((a, b) => a - b);
+      if (now[0] === now[1]) return;
+      ends = now;
+      send(...ends, true);
     };
-    const finish = () => {
-      window.removeEventListener("pointermove", follow);
-      window.removeEventListener("pointerup", finish);
-      ends ? send(...ends, false) : send(0, last, false);
+    const finish = (event) => {
+      follows.abort();
+      if (ends) send(...ends, false);
+      else if (held && !within && end < 0 && event.type === "pointerup") send(0, last, false); // a click beside the brush
     };
-    window.addEventListener("pointermove", follow);
-    window.addEventListener("pointerup", finish);
+    const follows = new AbortController();
+    window.addEventListener("pointermove", follow, { signal: follows.signal });
+    for (const over of ["pointerup", "pointercancel"]) window.addEventListener(over, finish, { signal: follows.signal });
   });
   const handle = (which, value) =>
     h("div", {
@@ -131,6 +148,7 @@ function rangeInputs(view, spec) {
       onchange: () => view.tell({ type: "range", low: value(inputs[0]), high: value(inputs[1]), missing: spec.missing === true }),
     });
   const inputs = [make("at least", low, "from"), make("below", high, "to")];
+  view.refused = () => inputs.forEach((input, i) => { input.value = shown(spec.range?.[i]); }); // what was not taken does not stay
   return h("div", { class: "pm-range" }, h("span", {}, "≥ "), inputs[0], h("span", {}, " < "), inputs[1], clearButton(view, spec));
 }
 
@@ -156,9 +174,9 @@ FIGURES.bars = function bars(view, spec) {
         "button",
         {
           type: "button", class: "pm-bar", "data-key": `bar ${label}`, "aria-pressed": String(pressed), disabled: !event,
-          "aria-label": `${label}: ${people(selected)} of ${people(everyone)}`, onclick: () => view.tell(event),
+          "aria-label": `${named(label)}: ${people(selected)} of ${people(everyone)}`, onclick: () => view.tell(event),
         },
-        h("span", { class: "pm-label", title: label }, label),
+        h("span", { class: "pm-label", title: label }, named(label)),
         h(
           "span",
           { class: "pm-track" },

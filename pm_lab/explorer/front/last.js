@@ -13,6 +13,8 @@ function decoded(value, buffers) {
 }
 
 export function render({ model, el }) {
+  const gone = () => el.closest(".jupyter-widgets-disconnected");
+  if (gone()) return undefined; // a saved notebook without its kernel: the static summary is shown
   if (!document.getElementById("pm-explorer-style")) document.head.append(h("style", { id: "pm-explorer-style" }, STYLE));
   const view = new View(model, el);
   const receive = (message, buffers) => {
@@ -24,9 +26,13 @@ export function render({ model, el }) {
     if (message.done) view.answered(message.done);
   };
   model.on("msg:custom", receive);
+  const lives = () => setTimeout(() => gone() && view.ended());
+  model.on("comm_live_update", lives);
   let width = 0;
   const resized = new ResizeObserver(([entry]) => {
     const now = Math.round(entry.contentRect.width);
+    const home = view.root.closest(".pm-explorer");
+    if (home && !width) themed.observe(home, { attributes: true, attributeFilter: ["class"] });
     if (view.spec && now && Math.abs(now - width) > 4) view.draw(view.spec);
     width = now;
   });
@@ -36,6 +42,7 @@ export function render({ model, el }) {
   model.send({ event: { type: "ready" }, seq: 0 });
   return () => {
     model.off("msg:custom", receive);
+    model.off("comm_live_update", lives);
     resized.disconnect();
     themed.disconnect();
   };

@@ -13,7 +13,8 @@ FIGURES.scatter = function scatter(view, spec) {
   const { x, y } = spec;
   const [left, bottom, height] = [46, 40, spec.height ?? 380];
   const [width, plot] = [view.width - left - 6, height - bottom];
-  if (held.of !== spec.points) Object.assign(held, { of: spec.points, zoom: 1, centre: null });
+  const of = JSON.stringify([spec.points, spec.limits]); // other points are seen whole, the same ones as they were left
+  if (held.of !== of) Object.assign(held, { of, zoom: 1, centre: null });
   const [xl, xh, yl, yh] = spec.limits;
   held.centre ??= [(xl + xh) / 2, (yl + yh) / 2];
   const ratio = Math.min(window.devicePixelRatio || 1, 2);
@@ -35,7 +36,7 @@ FIGURES.scatter = function scatter(view, spec) {
     over.replaceChildren(
       ...axis(view, scale(cx - rx, cx + rx, left, left + width), cx - rx, cx + rx, plot, spec.x_name),
       ...upright(scales[1], cy - ry, cy + ry, left, left, spec.y_name, 5).filter(Boolean),
-      ...rings(spec, scales, left),
+      ...rings(spec, scales, left, width, plot),
     );
     over.querySelectorAll(".pm-grid").forEach((line) => line.remove());
     if (spec.polygon?.length) over.append(outline(spec.polygon.map(([a, b]) => [left + scales[0](a), scales[1](b)]), true));
@@ -84,14 +85,15 @@ FIGURES.scatter = function scatter(view, spec) {
         over.append(outline(trail.map(([a, b]) => [a + left, b]), false));
       }
     };
-    const finish = () => {
-      window.removeEventListener("pointermove", follow);
-      window.removeEventListener("pointerup", finish);
+    const finish = (event) => {
+      follows.abort();
+      if (event.type === "pointercancel") return repaint();
       if (trail.length < 3) return pick(view, spec, scales, trail[0]);
       if (held.mode === "lasso") view.tell({ type: "lasso", polygon: trail.map(([a, b]) => [scales[0].value(a), scales[1].value(b)]) });
     };
-    window.addEventListener("pointermove", follow);
-    window.addEventListener("pointerup", finish);
+    const follows = new AbortController();
+    window.addEventListener("pointermove", follow, { signal: follows.signal });
+    for (const over of ["pointerup", "pointercancel"]) window.addEventListener(over, finish, { signal: follows.signal });
   });
   const button = (label, name, act, pressed) =>
     h("button", { type: "button", class: "pm-quiet", "data-key": name, "aria-label": `${spec.title}: ${name}`, "aria-pressed": pressed, onclick: act }, label);
@@ -142,16 +144,23 @@ function paintPoints(canvas, view, spec, [sx, sy], ratio) {
 const outline = (points, kept) =>
   s("path", { d: `${points.map((p, i) => `${i ? "L" : "M"}${p[0].toFixed(1)} ${p[1].toFixed(1)}`).join("")}Z`, class: `pm-lasso ${kept ? "" : "pm-new"}` });
 
-const rings = (spec, [sx, sy], left) =>
-  (spec.rings ?? []).flatMap(({ i, label }) => [
-    s("circle", { cx: left + sx(spec.x[i]), cy: sy(spec.y[i]), r: 7, class: "pm-ring" }),
-    label ? tag(left + sx(spec.x[i]), sy(spec.y[i]) + 4, label, left + sx(spec.limits[1])) : null,
-  ]);
-
-const tag = (x, y, label, end) => {
-  const room = x + 12 + label.length * 7 < end;
-  return text(room ? x + 9 : x - 9, y, label, { class: "pm-tag", "text-anchor": room ? "start" : "end" });
-};
+// Rings within the plot, and their labels as far as there is room: right, left, above or below, over no other.
+function rings(spec, [sx, sy], left, width, plot) {
+  const seen = (spec.rings ?? [])
+    .map(({ i, label }) => ({ x: sx(spec.x[i]), y: sy(spec.y[i]), label }))
+    .filter(({ x, y }) => x >= 0 && x <= width && y >= 0 && y <= plot);
+  const taken = seen.map(({ x, y }) => [x - 7, y - 7, x + 7, y + 7]);
+  const free = ([a, b, c, d]) => a >= 0 && c <= width && b >= 0 && d <= plot && !taken.some((box) => a < box[2] && c > box[0] && b < box[3] && d > box[1]);
+  const labels = seen.filter(({ label }) => label).map(({ x, y, label }) => {
+    const wide = label.length * 7 + 2;
+    const places = [[x + 8, y - 7], [x - 8 - wide, y - 7], [x - wide / 2, y - 22], [x - wide / 2, y + 8], [x + 8, y - 20], [x + 8, y + 6], [x - 8 - wide, y - 20], [x - 8 - wide, y + 6]];
+    const box = places.map(([a, b]) => [a, b, a + wide, b + 14]).find(free);
+    if (!box) return null; // the table names it
+    taken.push(box);
+    return text(left + box[0] + 1, box[1] + 11, label, { class: "pm-tag" });
+  });
+  return [...seen.map(({ x, y }) => s("circle", { cx: left + x, cy: y, r: 7, class: "pm-ring" })), ...labels.filter(Boolean)];
+}
 
 function pick(view, spec, [sx, sy], [px, py]) {
   let [best, near] = [-1, 144];
