@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
+from collections.abc import Iterable
 from html import escape
 
 import ipywidgets as widgets
 
-from pm_lab.errors import PmLabError
+from pm_lab.errors import PmLabError, PmLabWarning
 
 from . import charts
 from .choices import ASPECTS
 from .cohort_data import CohortData
+from .filters import LassoFilter
 from .layout import card, column_box, labelled, row_box
 from .live_figure import LiveFigure
+from .prepared import prepare_once
 from .state import CohortState
 from .summaries import counts
 
@@ -23,6 +28,7 @@ TABS = [
     ("gene", "Genes"),
     ("export", "Export"),
 ]
+SUMMARY_AFTER = 1.0  # seconds without a change, after which what is saved without a kernel is drawn anew
 RESEARCH = "Research use only: not a medical device."
 
 
@@ -57,20 +63,39 @@ def explore(cohort, cells=None, predictions=None, endpoint=None) -> Explorer:
     """
     if isinstance(cohort, CohortState):
         return Explorer(cohort)
+    said: list[str] = []
     if not isinstance(cohort, CohortData):
-        cohort = CohortData.open(cohort, cells, predictions, endpoint)
-    return Explorer(CohortState(cohort, endpoint if isinstance(endpoint, str) else None))
+        cohort, said = _opened(cohort, cells, predictions, endpoint)
+    return Explorer(CohortState(cohort, endpoint if isinstance(endpoint, str) else None), said)
+
+
+def _opened(*given) -> tuple[CohortData, list[str]]:
+    """The cohort, and what its reader warns of: it is shown in the explorer, which no notebook keeps."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PmLabWarning)
+        data = CohortData.open(*given)
+    said = [str(one.message) for one in caught if issubclass(one.category, PmLabWarning)]
+    for one in caught:
+        if not issubclass(one.category, PmLabWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return data, said
 
 
 class Explorer:
-    """The application. ``state`` is what it shows and changes."""
+    """The application. ``state`` is what it shows and changes; ``said`` are warnings to be shown in it."""
 
-    def __init__(self, state: CohortState):
+    def __init__(self, state: CohortState, said: Iterable[str] = ()):
         self.state = state
+        self._warned = LiveFigure()
+        notes = "".join(f'<p role="note" class="pm-warn">{escape(text)}</p>' for text in dict.fromkeys(said))
+        self._warned.show(charts.html(notes))
+        self._summary = None  # the display that stands in for the application where there is no kernel
+        self._summary_due: asyncio.TimerHandle | None = None
         self._tabs = LiveFigure(self._choose_tab)
         self._panels: dict[str, object] = {}
         self._stale: dict[str, set[str]] = {}
         self._place = column_box()
+        self._place.add_class("pm-panel")
         self._said, self._status = LiveFigure(), LiveFigure()
         self._endpoint = labelled(widgets.Dropdown, "endpoint", "200px", options=list(state.data.endpoints))
         self._endpoint.observe(self._choose_endpoint, "value")
@@ -85,10 +110,13 @@ class Explorer:
         self._undo.on_click(lambda _: state.undo())
         self._redo.on_click(lambda _: state.redo())
         self._clear.on_click(lambda _: state.clear())
-        self._hide = widgets.Checkbox(description="hide small counts", indent=False, layout={"width": "auto"})
+        self._hide = widgets.Checkbox(
+            description="hide small counts on screen", indent=False, layout={"width": "auto"}
+        )
         self._hide.observe(self._hide_small_counts, "value")
         controls = row_box(self._undo, self._redo, self._clear, self._endpoint, self._hide)
-        self.widget = column_box(card("pm-card", self._said, controls, self._status), self._tabs, self._place)
+        header = card("pm-card", self._said, self._warned, controls, self._status)
+        self.widget = column_box(header, self._tabs, self._place)
         self.widget.add_class("pm-explorer")
         self._tab = self._asked_for = state.settings["view"]
         self.end = state.observe(self._update)
@@ -99,16 +127,38 @@ class Explorer:
 
         from .report import static_summary
 
-        display(
-            HTML(static_summary(self.state))
-        )  # hidden where the application lives, see front/explorer.css
+        # Hidden where the application lives, see front/explorer.css.
+        self._summary = display(HTML(static_summary(self.state)), display_id=True)
         display(self.widget)
+        _warm(self.state.data)
+
+    def _draw_summary_later(self) -> None:
+        """What a saved notebook shows without a kernel follows what is chosen, once nothing changes."""
+        if self._summary is None:
+            return
+        if self._summary_due is not None:
+            self._summary_due.cancel()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._draw_summary()
+        self._summary_due = loop.call_later(SUMMARY_AFTER, self._draw_summary)
+
+    def _draw_summary(self) -> None:
+        from IPython.display import HTML
+
+        from .report import static_summary
+
+        self._summary.update(HTML(static_summary(self.state)))
 
     def _update(self, changed: set[str]) -> None:
         panel = self._panels.get("cohort")
         if panel is not None and panel.quiet:
             return
         self._draw_header()
+        self._draw_summary_later()
+        dark = self.state.settings["theme"] == "dark"  # otherwise the page's own
+        (self.widget.add_class if dark else self.widget.remove_class)("pm-dark")
         if "settings" in changed and self.state.settings["view"] != self._asked_for:
             self._tab = self._asked_for = self.state.settings["view"]
         for name in self._panels:
@@ -127,7 +177,7 @@ class Explorer:
         self._said.show(
             charts.html(
                 f'<div class="pm-numbers">{"".join(numbers)}<span class="pm-note">{RESEARCH}</span></div>'
-                f'<p class="pm-selection" role="status">{escape(state.describe())}</p>'
+                f'<p class="pm-selection" role="status">{escape(_brief(state))}</p>{_corners(state)}'
             )
         )
         self._undo.disabled, self._redo.disabled = not state.can_undo, not state.can_redo
@@ -200,3 +250,36 @@ def _number(text: str, total: int, what: str) -> str:
     """A large number of the header: how many of them all."""
     some, _, rest = text.partition(" of ")
     return f"<span><b>{escape(some)}</b> of {escape(rest or f'{total:,}')} {escape(what)}</span>"
+
+
+def _brief(state: CohortState) -> str:
+    """The selection in words, a lasso without its corners: a wall of numbers says nothing to a reader."""
+    text = state.describe()
+    for one in state.filters.values():
+        if isinstance(one, LassoFilter):
+            text = text.replace(one.describe(), one.brief())
+    return text
+
+
+def _corners(state: CohortState) -> str:
+    """The corners of a lasso, for whoever wants them."""
+    drawn = [one.describe() for one in state.filters.values() if isinstance(one, LassoFilter)]
+    said = "".join(f"<p>{escape(text)}</p>" for text in drawn)
+    return f'<details class="pm-note"><summary>the exact lasso</summary>{said}</details>' if drawn else ""
+
+
+def _warm(data: CohortData) -> None:
+    """Work out beforehand, while nobody asks, what a first comparison would wait for."""
+    from threading import Thread
+
+    def prepare() -> None:
+        from scipy import special, stats  # noqa: F401 - to have them loaded
+
+        from . import comparison, view_compare, view_gene, view_patient  # noqa: F401
+        from .group_moments import prepare_values
+
+        if data.expression is not None:
+            prepare_once(data, comparison.GENES, lambda: prepare_values(data.expression))
+        data.pathways  # noqa: B018 - to ask for them is to work them out
+
+    Thread(target=prepare, daemon=True).start()

@@ -35,6 +35,7 @@ CELLS_NEEDED = (
     'No cell types: cells with obs["patient"] and obs["cell_type"] (or "cluster") are needed, such as '
     "pm.singlecell.annotate gives."
 )
+GENES = "genes as numbers"  # what is kept of all genes for comparisons
 
 
 @dataclass(frozen=True)
@@ -336,7 +337,7 @@ def differential_genes(state: CohortState) -> pd.DataFrame:
     groups, data = groups_of(state), state.data
     if data.expression is None:
         return _nothing("gene", "No expression in this cohort.")
-    values = prepare_once(data, "genes as numbers", lambda: prepare_values(data.expression))
+    values = prepare_once(data, GENES, lambda: prepare_values(data.expression))
     circular = {one.key.removeprefix("gene:") for one in groups.filters if one.key.startswith("gene:")}
     table = _tested(state, groups, values, data.genes, "gene", circular)
     return _with_note(table, [UNADJUSTED, f"Values: {data.unit}."])

@@ -224,6 +224,10 @@ class LassoFilter:
         corners = " ".join(f"({number_text(x)}, {number_text(y)})" for x, y in self.polygon)
         return f"inside a lasso on {named(self.embedding)} with the corners {corners}"
 
+    def brief(self) -> str:
+        """In words, without the numbers."""
+        return f"inside a lasso on {named(self.embedding)} ({len(self.polygon):,} corners)"
+
     def code(self) -> str:
         axes = ", ".join(f"table[{f'{self.embedding}:{axis}'!r}]" for axis in (1, 2))
         return f"pd.Series(pm.explorer.inside_polygon({axes}, {list(self.polygon)!r}), table.index)"

@@ -35,6 +35,11 @@ def labelled(kind: type[widgets.Widget], label: str, width: str = "240px", **kwa
     return kind(description=label, style={"description_width": "initial"}, layout={"width": width}, **kwargs)
 
 
+def fold(box: widgets.Widget, empty: bool) -> None:
+    """Leave no frame around nothing."""
+    box.layout.display = "none" if empty else ""
+
+
 def shown_when(toggle: widgets.ToggleButton, box: widgets.Widget, before: Callable[[], None]) -> None:
     """Show a box while a button is pressed; ``before`` fills it."""
 

@@ -13,7 +13,9 @@ from pm_lab.errors import DataError, PmLabError
 
 from . import charts, comparison
 from .disclosure import Disclosure
-from .layout import GeneSearch, card, column_box, labelled, row_box
+from .filters import CategoryFilter, Filter, GeneFilter, RangeFilter, number_text
+from .groups import Group
+from .layout import GeneSearch, card, column_box, fold, labelled, row_box
 from .live_figure import LiveFigure
 from .paged_table import PagedTable
 from .state import CohortState
@@ -25,8 +27,9 @@ SOURCES = [
     ("a range of a number", "range"),
     ("the upper part of a gene", "above_quantile"),
     ("the lower part of a gene", "below_quantile"),
-    ("nobody: remove the group", ""),
+    ("not set", ""),
 ]
+KEPT = ("as it was set", "kept")  # from code, or from filters that have changed since
 PADJ = 0.05
 MOST_NAMED = 12
 MOST_PATHWAYS = 16
@@ -46,13 +49,14 @@ class ComparePanel:
         self._genes = PagedTable("Genes, A against B", on_row=self._row, on_error=on_error)
         self._pathways, self._types = LiveFigure(), LiveFigure()
         self._table = pd.DataFrame()
-        self._sent: tuple = ()
-        self.box = column_box(
-            card("pm-card", self._who, self._a.box, self._b.box),
-            card("pm-two", card("pm-card", self._curve), card("pm-card", self._tests)),
-            card("pm-two", card("pm-card", self._volcano), card("pm-card", self._genes)),
-            card("pm-two", card("pm-card", self._pathways), card("pm-card", self._types)),
+        self._table_card = card("pm-card", self._genes)
+        self._test_card, self._type_card = card("pm-card", self._tests), card("pm-card", self._types)
+        self._results = column_box(
+            card("pm-two", card("pm-card", self._curve), self._test_card),
+            card("pm-two", card("pm-card", self._volcano), self._table_card),
+            card("pm-two", card("pm-card", self._pathways), self._type_card),
         )
+        self.box = column_box(card("pm-card", self._who, self._a.box, self._b.box), self._results)
 
     def update(self, changed: set[str]) -> None:
         """Draw what a change concerns; without groups the selection is compared with the rest."""
@@ -68,6 +72,9 @@ class ComparePanel:
             return self._show_nothing(
                 "One of the groups is empty: filter the cohort, or set the groups here."
             )
+        # Another comparison begins with all of its points in view.
+        self._compared = f"genes {hash((id(self._state.data), groups.a.tobytes(), groups.b.tobytes()))}"
+        fold(self._results, False)
         n_a, n_b = (
             charts.screen_rules(self._state).people(int(group.sum())) for group in (groups.a, groups.b)
         )
@@ -83,9 +90,7 @@ class ComparePanel:
         self._draw_types()
 
     def _show_nothing(self, why: str) -> None:
-        for figure in (self._curve, self._tests, self._volcano, self._pathways, self._types):
-            figure.show(charts.html(""))
-        self._genes.fill(pd.DataFrame())
+        fold(self._results, True)
         self._who.show(charts.message("Groups A and B", why))
 
     def _draw_survival(self) -> None:
@@ -96,14 +101,15 @@ class ComparePanel:
             "" if found.curves else found.note,
         )
         self._curve.show(charts.curve_chart(curves, "Survival of A and B", note, least=rules.least))
-        self._tests.show(charts.html(_tests(found, rules)))
+        fold(self._test_card, not found.curves)
+        self._tests.show(charts.html(_tests(found, rules, comparison.least_people(self._state))))
 
     def _draw_genes(self) -> None:
         self._table = table = comparison.differential_genes(self._state)
         note = table.attrs.get("note", "")
+        fold(self._table_card, table.empty)
         if table.empty:
-            self._volcano.show(charts.message("Genes", note))
-            return self._genes.fill(table)
+            return self._volcano.show(charts.message("Genes", note))
         tested = table["p"].notna()
         shown = ["gene", "difference", "p", "padj", "mean_a", "mean_b"]
         self._genes.fill(table[shown], note)
@@ -127,6 +133,7 @@ class ComparePanel:
                 palette=["--pm-c7", "--pm-c1"],
                 rings=named,
                 pick=True,
+                points=self._compared,
                 height=360,
             )
         )
@@ -165,6 +172,7 @@ class ComparePanel:
     def _draw_types(self) -> None:
         table = comparison.composition_difference(self._state)
         note = table.attrs.get("note", "")
+        fold(self._type_card, self._state.data.cells is None)
         if table.empty or table["log2_fold_change"].isna().all():
             return self._types.show(charts.message("Cell types", note))
         table = table.assign(
@@ -189,7 +197,7 @@ class ComparePanel:
         )
 
 
-def _tests(found: comparison.SurvivalComparison, rules: Disclosure) -> str:
+def _tests(found: comparison.SurvivalComparison, rules: Disclosure, least: int) -> str:
     """The numbers beside the curves, as an HTML table."""
     if not found.curves:
         return ""
@@ -200,14 +208,17 @@ def _tests(found: comparison.SurvivalComparison, rules: Disclosure) -> str:
     ]
     if found.log_rank_p is not None:
         rows.append(("log-rank p", charts.p_text(found.log_rank_p)))
-    if found.rmst_difference is not None:
+    few = min(found.n_a, found.n_b) < least
+    if few:
+        rows.append(("estimates", f"none: a group has fewer than {least} people"))
+    if found.rmst_difference is not None and not few:
         rows.append(
             (
                 f"mean survival up to {found.horizon:.3g} {found.unit}, A less B",
                 f"{found.rmst_difference:.3g} {found.unit}{between(found.rmst_lower, found.rmst_upper)}",
             )
         )
-    if found.hazard_ratio is not None:
+    if found.hazard_ratio is not None and not few:
         rows.append(
             (
                 "hazard ratio, A over B",
@@ -236,6 +247,7 @@ class GroupControls:
         self._low = labelled(widgets.Text, f"{name} at least", "150px")
         self._high = labelled(widgets.Text, f"{name} below", "150px")
         self._gene_name: str | None = None
+        self._seen: tuple | None = None
         self._gene = GeneSearch(f"gene of {name}", state, self._take_gene, on_error)
         self._share = labelled(
             widgets.BoundedFloatText, f"quantile of {name}", "170px", value=0.5, min=0.0, max=1.0, step=0.05
@@ -257,7 +269,51 @@ class GroupControls:
         self._arrange()
 
     def update(self) -> None:
+        """Show the group as it is set, unless that has not changed since the last look."""
+        group, present = self._state.groups.get(self._name), tuple(self._state.filters.values())
+        now = (group, group is not None and group.filters == present, bool(self._state.groups))
+        if now != self._seen:
+            self._seen = now
+            self._follow(group, present)
         self._offer_columns()
+
+    def _follow(self, group: Group | None, present: tuple[Filter, ...]) -> None:
+        one = group.filters[0] if group is not None and len(group.filters) == 1 else None
+        plain = one is not None and not group.rest and not group.label
+        if group is None:
+            self._choose("" if self._state.groups else "selection" if self._name == "A" else "rest")
+        elif group.filters == present and not group.label:
+            self._choose("rest" if group.rest else "selection")
+        elif plain and isinstance(one, CategoryFilter) and not one.missing:
+            self._choose("values", one.column)
+            self._values.value = [value for value in one.chosen if value in self._values.options]
+        elif plain and isinstance(one, GeneFilter) and not one.missing and None in (one.low, one.high):
+            self._choose("below_quantile" if one.low is None else "above_quantile")
+            self._match_gene(one)
+        elif plain and isinstance(one, RangeFilter) and not isinstance(one, GeneFilter) and not one.missing:
+            self._choose("range", one.column)
+            for field, limit in ((self._low, one.low), (self._high, one.high)):
+                field.value = "" if limit is None else number_text(limit)
+        else:
+            self._choose("kept")
+
+    def _choose(self, source: str, column: str | None = None) -> None:
+        options = [*SOURCES, KEPT] if source == "kept" else SOURCES
+        if list(self._source.options) != options:
+            self._source.options = options
+        self._source.value = source
+        if column in self._column.options:
+            self._column.value = column
+
+    def _match_gene(self, one: GeneFilter) -> None:
+        """The gene, and the share of the patients below its threshold."""
+        self._gene_name = one.column
+        self._gene.set_value(one.column)
+        limit = one.high if one.low is None else one.low
+        values = self._state.data.gene(one.column)
+        known = values[np.isfinite(values)].astype(float)
+        if len(known) and not np.isclose(np.quantile(known, self._share.value), limit, rtol=1e-6):
+            self._share.value = round(float(np.mean(known < limit)), 4)
 
     def _arrange(self) -> None:
         source = self._source.value
@@ -293,6 +349,8 @@ class GroupControls:
         self._gene_name = gene
 
     def _set(self, _) -> None:
+        if self._source.value == "kept":
+            return
         try:
             self._state.set_group(self._name, self._given())
         except (PmLabError, ValueError) as error:

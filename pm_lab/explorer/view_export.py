@@ -30,7 +30,8 @@ class ExportPanel:
     def __init__(self, state: CohortState, on_error: Callable[[Exception], None]):
         self._state, self._on_error = state, on_error
         self._files = LiveFigure()  # shows nothing; browsers save files through it
-        self._hide = widgets.Checkbox(value=True, description="hide small counts", indent=False)
+        self._hide = widgets.Checkbox(value=True, description="hide small counts in files", indent=False)
+        self._patient = self._button("patient report", self._save_patient_report)
         self._view = labelled(widgets.Dropdown, "figures of", options=FIGURES_OF)
         self._kind = labelled(widgets.Dropdown, "as", "120px", options=list(exports.KINDS))
         self._code, self._token, self._note = LiveFigure(), LiveFigure(), LiveFigure()
@@ -44,7 +45,7 @@ class ExportPanel:
                     self._button("selection as CSV", self._save_csv),
                     self._button("state as JSON", self._save_json),
                     self._button("cohort report", self._save_cohort_report),
-                    self._button("patient report", self._save_patient_report),
+                    self._patient,
                 ),
                 self._files,
             ),
@@ -56,6 +57,8 @@ class ExportPanel:
         """Draw what a change concerns."""
         state = self._state
         least = state.settings["least_count"]
+        self._patient.disabled = state.patient is None
+        self._patient.tooltip = "choose a patient in the patient tab first" if state.patient is None else ""
         self._note.show(charts.message("What leaves the explorer", HIDING.format(least=least)))
         self._files.show(charts.html(""))
         self._code.show(

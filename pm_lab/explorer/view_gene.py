@@ -6,14 +6,19 @@ from collections.abc import Callable
 from html import escape
 
 import ipywidgets as widgets
+import numpy as np
+import pandas as pd
 
 from pm_lab.errors import DataError
 
 from . import charts, gene
+from .disclosure import Disclosure
 from .layout import GeneSearch, card, column_box, labelled, row_box
 from .live_figure import LiveFigure
+from .shared_curves import shown_curves
+from .small_counts import suppress
 from .state import CohortState
-from .summaries import MOST_CURVES
+from .summaries import FEW, MOST_CURVES, Curve, outcomes_of
 
 
 class GenePanel:
@@ -78,16 +83,35 @@ class GenePanel:
             row = self._state.data.patients.get_loc(self._state.patient)
             mark = float(self._state.data.gene(name)[row])
         note = f"Dashed: patient {self._state.patient}." if mark is not None else ""
-        self._boxes.show(
-            charts.box_chart(found.table, f"{name} by group", f"{name}, {found.unit}", mark, note)
-        )
+        table, hidden = _large_groups(found.table, charts.screen_rules(self._state).least)
+        title = f"{name} by group"
+        if table.empty and hidden:
+            return self._boxes.show(charts.message(title, hidden))
+        note = f"{note} {hidden}".strip()
+        self._boxes.show(charts.box_chart(table, title, f"{name}, {found.unit}", mark, note))
 
     def _draw_survival(self, name: str) -> None:
         found = gene.gene_survival(self._state, name)
         p = f"Log-rank p = {charts.p_text(found.log_rank_p)}." if found.log_rank_p is not None else ""
         cuts = f"Cut at {' and '.join(f'{cut:.3g}' for cut in found.cuts)}." if found.cuts else ""
-        note = " ".join(filter(None, [p, cuts, *found.notes]))
-        self._curve.show(charts.curve_chart(found.curves, f"Survival by thirds of {name}", note))
+        note, title = " ".join(filter(None, [p, cuts, *found.notes])), f"Survival by thirds of {name}"
+        if found.curves and min(curve.n for curve in found.curves) < FEW:
+            few = f"No curves: a third has fewer than {FEW} people whose expression and outcome are known."
+            return self._curve.show(charts.message(title, few))
+        rules = charts.screen_rules(self._state)
+        curves = self._coarse(found, rules) if rules.least else found.curves
+        self._curve.show(charts.curve_chart(curves, title, rules.words(note), least=rules.least))
+
+    def _coarse(self, found: gene.GeneSurvival, rules: Disclosure) -> list[Curve]:
+        """The curves as they may be seen where small counts are hidden."""
+        outcomes = outcomes_of(self._state)
+        if outcomes is None or not found.curves:
+            return []
+        values = self._state.data.gene(found.gene).astype(float)
+        known = self._state.mask & outcomes.known & np.isfinite(values)
+        third = np.searchsorted(found.cuts, values, side="right")
+        masks = {name: known & (third == place) for place, name in enumerate(gene.TERTILES)}
+        return shown_curves(outcomes, masks, rules)[0]
 
     def _draw_cells(self, name: str) -> None:
         title = f"{name} in cells of the selected patients"
@@ -97,13 +121,20 @@ class GenePanel:
             return self._cells.show(charts.message(title, str(error)))
         if found.by_type.empty:
             return self._cells.show(charts.message(title, found.note))
-        table = found.by_type.assign(
+        least = charts.screen_rules(self._state).least
+        table = found.by_type[found.by_type["n_patients"] >= least]
+        if table.empty:
+            return self._cells.show(charts.message(title, f"Every type is of fewer than {least} patients."))
+        table = table.assign(
             said=[
                 f"{s:.0f} % express, {n} patients"
-                for s, n in zip(found.by_type["share_expressing"], found.by_type["n_patients"], strict=True)
+                for s, n in zip(table["share_expressing"], table["n_patients"], strict=True)
             ]
         )
-        summary = f"Mean over patients of their means, and quartiles over patients. {found.note}".strip()
+        left_out = len(found.by_type) - len(table)
+        hidden = f"{left_out} types of fewer than {least} patients are hidden." if left_out else ""
+        summary = "Mean over patients of their means, and quartiles over patients."
+        summary = " ".join(filter(None, [summary, hidden, found.note]))
         self._cells.show(
             charts.interval_chart(
                 table,
@@ -117,3 +148,14 @@ class GenePanel:
                 summary=summary,
             )
         )
+
+
+def _large_groups(table: pd.DataFrame, least: int) -> tuple[pd.DataFrame, str]:
+    """The groups whose numbers may be seen, and what is said of the others."""
+    if not least or table.empty:
+        return table, ""
+    shown = (suppress(table["n"], least) == table["n"].map("{:,}".format)).to_numpy()
+    missing = [f"<{least}" if 0 < n < least else n for n in table["n_missing"]]
+    table, n_hidden = table.assign(n_missing=missing)[shown], int((~shown).sum())
+    said = f"{n_hidden} groups are hidden: they are, or would give away, fewer than {least} people."
+    return table, said if n_hidden else ""

@@ -12,7 +12,7 @@ import pandas as pd
 from pm_lab.errors import DataError
 
 from . import charts, patient, similarity
-from .layout import MOST_OFFERED, Search, card, column_box, labelled, row_box
+from .layout import MOST_OFFERED, Search, card, column_box, fold, labelled, row_box
 from .live_figure import LiveFigure
 from .paged_table import PagedTable
 from .state import CohortState
@@ -43,20 +43,26 @@ class PatientPanel:
         self._altered, self._types, self._map = LiveFigure(), LiveFigure(), LiveFigure()
         self._similar = PagedTable("Similar patients", on_row=self._pick_similar, on_error=on_error)
         self._drugs = LiveFigure()
-        self._drug_table = PagedTable("Predicted drugs", page_rows=10, on_error=on_error)
+        self._drug_table = PagedTable("All predicted drugs", page_rows=10, on_error=on_error)
         self._risk = LiveFigure()
         self._risk_column = labelled(
             widgets.Dropdown, "predicted risk in column", "320px", options=[("none", "")]
         )
         self._risk_column.observe(lambda _: self._draw_risk(), "value")
+        self._pathway_card = card("pm-card", self._pathways)
+        self._drug_cards = card("pm-two", card("pm-card", self._drugs), card("pm-card", self._drug_table))
+        self._map_card, self._type_card = card("pm-card", self._map), card("pm-card", self._types)
+        self._lacking = LiveFigure()
+        self._absent: list[str] = []
         self._alike: pd.DataFrame = pd.DataFrame()
         self._cells_sent = False
         self._details = column_box(
             card("pm-two", card("pm-card", self._summary), card("pm-card", self._timeline, self._altered)),
-            card("pm-two", card("pm-card", self._similar), card("pm-card", self._pathways)),
-            card("pm-two", card("pm-card", self._drugs), card("pm-card", self._drug_table)),
-            card("pm-two", card("pm-card", self._map), card("pm-card", self._types)),
+            card("pm-two", card("pm-card", self._similar), self._pathway_card),
+            self._drug_cards,
+            card("pm-two", self._map_card, self._type_card),
             card("pm-card", self._risk_column, self._risk),
+            self._lacking,
         )
         self.box = column_box(
             card("pm-card", row_box(self._search.figure), self._who, self._list), self._details
@@ -76,11 +82,20 @@ class PatientPanel:
         row = patient.patient_row(state)
         inside = "one of those selected" if state.mask[row] else "not among those selected"
         self._who.show(charts.html(f"<p><b>Patient {escape(str(state.patient))}</b>, {inside}.</p>"))
+        self._absent = []
         for draw in (
             self._draw_summary, self._draw_timeline, self._draw_alterations, self._draw_pathways,
             self._draw_drugs, self._draw_cells, self._draw_risk, self._draw_similar,
         ):  # fmt: skip
             draw()
+        said = "".join(f"<p class='pm-note'>{escape(text)}</p>" for text in dict.fromkeys(self._absent))
+        self._lacking.show(charts.html(said))
+
+    def _leave_out(self, box: widgets.Widget, why: str) -> None:
+        """Fold a card that has nothing to show, and say why below the others."""
+        fold(box, bool(why))
+        if why:
+            self._absent.append(why)
 
     def _complete(self, text: str) -> list[str]:
         names, text = self._state.data.patients, text.casefold().strip()
@@ -108,18 +123,25 @@ class PatientPanel:
         table = patient.patient_summary(self._state)
         common = table["share"].notna()
         table = table.assign(value=[charts.words(value) for value in table["value"]])
-        table.loc[common, "value"] += [f" ({share:.0f} %)" for share in table.loc[common, "share"]]
-        table = table[table["group"] == "clinical"]
+        least, n = charts.screen_rules(self._state).least, self._state.data.n
+        table.loc[common, "value"] += [
+            "" if share * n / 100 < least else f" ({share:.0f} %)" for share in table.loc[common, "share"]
+        ]
+        columns = self._state.data.columns
+        kept = [columns[name].kind != "text" for name in table["column"]]  # nobody reads along in free text
+        table = table[(table["group"] == "clinical") & kept]
         note = f"{PERCENTILE} In brackets: share of the cohort with the same value."
         self._summary.show(charts.position_chart(table, "Clinical summary", "column", note))
 
     def _draw_pathways(self) -> None:
         table = patient.pathway_percentiles(self._state)
+        self._leave_out(self._pathway_card, "No pathway activities for this cohort." if table.empty else "")
         if table.empty:
-            return self._pathways.show(charts.message("Pathways", "No pathway activities for this cohort."))
+            return
         table = table.iloc[np.argsort(-np.abs(table["percentile"] - 50), kind="stable")[:MOST_ROWS]]
         table = table.sort_values("percentile", ascending=False)
-        self._pathways.show(charts.position_chart(table, "Pathway activity", "pathway", PERCENTILE))
+        title = "Activity of pathways and cell types"
+        self._pathways.show(charts.position_chart(table, title, "pathway", PERCENTILE))
 
     def _draw_timeline(self) -> None:
         table = patient.timeline(self._state)
@@ -141,7 +163,8 @@ class PatientPanel:
             }
             for (_, row), time in zip(table.iterrows(), times, strict=True)
         ]
-        low, high = min(0.0, times.min(initial=0)), max(times.max(initial=0), 1e-9)
+        low, high = min(0.0, times.min(initial=0)), times.max(initial=0)
+        high = high if high > low else low + 1.0  # a point alone in time
         unit = table["unit"].iloc[0] if in_unit else "days"
         said = "; ".join(
             f"{row['what']} ({row['kind']}) at {time:.3g}"
@@ -191,9 +214,9 @@ class PatientPanel:
         table = patient.patient_drugs(self._state)
         note = table.attrs.get("note", "")
         measure = next((name for name in ("ln_ic50", "auc") if name in table), None)
+        self._leave_out(self._drug_cards, note if table.empty or measure is None else "")
         if table.empty or measure is None:
-            self._drug_table.fill(pd.DataFrame())
-            return self._drugs.show(charts.message("Predicted drugs", note))
+            return
         self._drug_table.fill(table, note)
         top = table.head(MOST_ROWS)
         flagged = top.get("out_of_distribution", pd.Series(False, top.index)).fillna(False).astype(bool)
@@ -220,21 +243,23 @@ class PatientPanel:
         )
 
     def _draw_cells(self) -> None:
-        found = patient.patient_cells(self._state)
+        found, rules = patient.patient_cells(self._state), charts.screen_rules(self._state)
         types = found.types.assign(
             value=[
-                f"{n:,} cells, {100 * f:.0f} %"
+                f"{rules.people(n)} cells, {100 * f:.0f} %"
                 for n, f in zip(found.types["n"], found.types["fraction"], strict=True)
             ]
         )
-        if types.empty or not len(found.rows):
-            self._types.show(charts.message("Cell types", found.note or "No cells of this patient."))
-        else:
+        lacking = found.note or "No cells of this patient."
+        self._leave_out(self._type_card, lacking if types.empty or not len(found.rows) else "")
+        if not types.empty and len(found.rows):
             note = f"{PERCENTILE} Of patients with at least 20 cells. {found.note}"
             self._types.show(charts.position_chart(types, "Composition of cell types", "cell_type", note))
-        if found.embedding is None or not len(found.rows):
-            text = 'No map: cells need obsm["X_umap"].' if len(found.rows) else "No cells of this patient."
-            return self._map.show(charts.message("Cells of the patient within all cells", text))
+        if len(found.rows):
+            lacking = 'No map of the cells: they need obsm["X_umap"].' if found.embedding is None else ""
+        self._leave_out(self._map_card, lacking)
+        if lacking:
+            return
         rows = np.arange(len(found.embedding))
         if len(rows) > charts.MOST_POINTS:
             rows = np.union1d(np.linspace(0, len(rows) - 1, charts.MOST_POINTS).astype(int), found.rows)
@@ -262,6 +287,7 @@ class PatientPanel:
         numbers = [
             c.name for c in state.data.columns.values() if c.kind == "number" and c.group != "endpoint"
         ]
+        fold(self._risk_column, not numbers)
         options = [("none", ""), *((n, n) for n in numbers)]
         if list(self._risk_column.options) != options:
             self._risk_column.options = options
