@@ -180,7 +180,7 @@ def _restricted_means(state: CohortState, found: SurvivalComparison, rules: Disc
         difference, reach = a.mean - b.mean, NORMAL_95 * np.hypot(a.error, b.error)
         if limits[0] is not None:
             limits = [difference - reach, difference + reach]
-    return [(f"mean survival to {horizon:.3g} {found.unit}, A − B", _interval(difference, *limits))]
+    return [(f"mean survival to {page.as_text(horizon)} {found.unit}, A − B", _interval(difference, *limits))]
 
 
 def _interval(value: float, lower: float | None, upper: float | None) -> str:

@@ -277,8 +277,9 @@ def survival_figure(
     ax.legend(fontsize=7, loc="upper left" if incidence else "lower left", handlelength=1.8)
     ax.tick_params(labelbottom=True)
     ax.set_xlabel(f"time, {unit}", labelpad=1)
-    if title:
-        ax.set_title(short(title, 70))
+    steps = f"steps of ≥{rules.least} events" if rules.least else ""
+    if title or steps:
+        ax.set_title(short("; ".join(filter(None, [title, steps])), 80))
     _numbers_at_risk(table, groups, colour, rules, end)
     figure.set_label(survival_words(curves, at_risk, rules))
     return figure
@@ -328,7 +329,7 @@ def survival_words(curves: list[Curve], at_risk: list[np.ndarray], rules: Disclo
         if len(rows):
             value, time = curve.survival[rows[-1]], curve.time[rows[-1]]
             cause = f", {curve.cause}" if curve.kind == "incidence" else ""
-            parts.append(f"{curve.name}{cause} {value:.2f} at {time:.3g} {curve.unit}")
+            parts.append(f"{curve.name}{cause} {value:.2f} at {time:,.4g} {curve.unit}")
         else:
             parts.append(f"{curve.name} hidden (fewer than {rules.least} with or without event)")
     what = "Cumulative incidence" if curves[0].kind == "incidence" else "Kaplan-Meier curves"
