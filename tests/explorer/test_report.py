@@ -151,7 +151,7 @@ def test_drugs_come_with_interval_percentile_flag_and_no_advice():
     assert "Quickib 4 -0.5 (-1.5 to 0.5) out of distribution" in text
     assert text.index("Quickib") < text.index("Slowib")
     assert "never a recommendation" in text
-    assert "extrapolated" not in " ".join(Page(patient_report(state, "Zzyzx-150")).text.split())
+    assert "unlike the lines" not in " ".join(Page(patient_report(state, "Zzyzx-150")).text.split())
 
 
 def test_similar_patients_are_named_only_when_asked():
