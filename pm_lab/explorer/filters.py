@@ -272,7 +272,7 @@ def gene_filter(data: CohortData, gene: str, low, high, missing) -> GeneFilter |
 
 
 def _range(kind, name: str, low, high, missing) -> RangeFilter | None:
-    if missing not in (False, True, ONLY):
+    if not isinstance(missing, bool | np.bool_ | str) or missing not in (False, True, ONLY):
         raise DataError(f"missing={missing!r}: False, True (or missing) or 'only'.")
     if missing == ONLY:
         return kind(name, None, None, ONLY)
@@ -288,7 +288,7 @@ def category_filter(data: CohortData, column: str, values, missing) -> CategoryF
     about = data.column(column)
     if about.kind not in ("category", "text"):
         raise DataError(f"{column!r} is a {about.kind}: choose a range with set_range, or retype it.")
-    if missing not in (False, True, ONLY):
+    if not isinstance(missing, bool | np.bool_ | str) or missing not in (False, True, ONLY):
         raise DataError(f"missing={missing!r}: False, True (or missing) or 'only'.")
     from pm_lab.design import level_name
 

@@ -451,6 +451,7 @@ def test_a_group_by_the_risk_of_a_panel(state, plain):
         (lambda s: s.set_setting("colour_by", "Zzyzx-001"), "no column"),
         (lambda s: s.set_setting("least_count", -1), "least_count"),
         (lambda s: s.set_setting("columns", 5), "a list of columns"),
+        (lambda s: s.set_range("age", missing=np.ones(60, bool)), "missing="),
         (lambda s: s.retype({"er": "colour"}), "kinds are"),
         (lambda s: s.retype({ODD: "number"}), "none of its values"),
     ],
