@@ -71,7 +71,11 @@ state = pm.explorer.CohortState(pm.explorer.CohortData.open(clinical, cells=cell
 state.select_patient("P000")
 state.set_setting("view", "patient")
 """
-PEER = "import jscatter\njscatter.Scatter(x=where[:, 0], y=where[:, 1], width=%d, height=%d).show()"
+PEER = """
+import json, jscatter
+width, height = json.load(open("size.json"))
+jscatter.Scatter(x=where[:, 0], y=where[:, 1], width=width, height=height).show()
+"""
 
 WATCH = """() => {
   window.lastChange = 0;
@@ -279,8 +283,7 @@ def measure_display(browser, lab) -> bool:
 def measure_embedding(browser, lab) -> bool:
     """Redraws of a million cells, and of jupyter-scatter beside them."""
     peer = find_spec("jscatter") is not None
-    size = (640, 300)
-    sources = [CELLS, "pm.explore(state)", *([PEER % size] if peer else [])]
+    sources = [CELLS, "pm.explore(state)", *([PEER] if peer else [])]
     with notebook(browser, lab, "cells", sources) as page:
         run_cell(page, 0)
         run_cell(page, 1, ".pm-points canvas")
@@ -290,6 +293,8 @@ def measure_embedding(browser, lab) -> bool:
         own = float(page.locator(map_).get_attribute("data-redraw"))
         other = {}
         if peer:
+            size = {"type": "file", "format": "text", "content": json.dumps(found["zoom"]["size"][2:])}
+            ask(*lab, "contents/size.json", json.dumps(size).encode())
             run_cell(page, 2, "canvas")
             page.wait_for_timeout(5_000)
             page.evaluate("document.querySelectorAll('.jp-CodeCell')[2].classList.add('the-peer')")

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 SLOW = 90_000  # milliseconds: a kernel's start and its imports on a busy machine
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+NOTEBOOK = "explorer.ipynb"
 TABS = ["cohort", "compare", "patient", "gene", "export"]
 COHORT = """
 import anndata, numpy as np, pandas as pd
@@ -36,16 +37,34 @@ genes = ["ERBB2", "ESR1", "MKI67", *(f"GENE{i}" for i in range(20))]
 cohort = anndata.AnnData(rng.normal(8, 2, (n, len(genes))), obs=clinical, var=pd.DataFrame(index=genes))
 cohort.obsm["X_map"] = np.c_[place * 10 + rng.random(n), rng.random(n)]
 cohort.uns["endpoints"] = {"os": {"time": "months", "event": "died", "unit": "months"}}
+drugs = [f"drug {i:02d}" for i in range(16)]
+predictions = pd.DataFrame(
+    {
+        "patient": np.repeat(clinical.index, len(drugs)),
+        "drug": np.tile(drugs, n),
+        "ln_ic50": rng.normal(1, 2, n * len(drugs)),
+        "percentile": rng.uniform(0, 100, n * len(drugs)),
+        "out_of_distribution": np.repeat(np.arange(n) % 3 == 0, len(drugs)),
+    }
+)
+half = rng.uniform(0.5, 3, len(predictions))
+predictions["lower"], predictions["upper"] = predictions["ln_ic50"] - half, predictions["ln_ic50"] + half
 """
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def clinical():
+def given():
+    """What the notebook makes: ``clinical``, ``predictions``."""
     names = {}
     exec(COHORT, names)
-    return names["clinical"]
+    return names
+
+
+@pytest.fixture(scope="module")
+def clinical(given):
+    return given["clinical"]
 
 
 @contextmanager
@@ -72,20 +91,14 @@ def opened(browser):
 @pytest.fixture(scope="module")
 def application(browser, jupyterlab):
     """The explorer, open in a notebook."""
-    cells = [{"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
-             for source in (COHORT, "import pm_lab as pm\npm.explore(cohort)")]  # fmt: skip
+    sources = [COHORT, "import pm_lab as pm\npm.explore(cohort, predictions=predictions)"]
+    empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [{**empty, "source": source} for source in sources]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
+    keep(jupyterlab, NOTEBOOK, {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4})
     base, token = jupyterlab.split("/?token=")
-    request = urllib.request.Request(
-        f"{base}/api/contents/explorer.ipynb",
-        json.dumps({"type": "notebook", "format": "json", "content": content}).encode(),
-        {"Authorization": f"token {token}", "Content-Type": "application/json"},
-        method="PUT",
-    )
-    urllib.request.urlopen(request).close()
     with opened(browser) as page:
-        page.goto(f"{base}/lab/tree/explorer.ipynb?token={token}")
+        page.goto(f"{base}/lab/tree/{NOTEBOOK}?token={token}")
         ready = page.locator('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]')
         ready.wait_for(timeout=SLOW)
         run_all(page)
@@ -96,12 +109,40 @@ def application(browser, jupyterlab):
         assert page.broken == []
 
 
+def contents(jupyterlab, name, body=None):
+    """Read a notebook through the server, or write one."""
+    base, token = jupyterlab.split("/?token=")
+    request = urllib.request.Request(
+        f"{base}/api/contents/{name}",
+        body,
+        {"Authorization": f"token {token}", "Content-Type": "application/json"},
+        method="PUT" if body else "GET",
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def keep(jupyterlab, name, notebook):
+    body = {"type": "notebook", "format": "json", "content": notebook}
+    contents(jupyterlab, name, json.dumps(body).encode())
+
+
+def menu(page, first, *labels):
+    """Choose from the menus of JupyterLab."""
+    page.get_by_role("menuitem", name=first, exact=True).click()
+    *on_the_way, last = [
+        page.locator(".lm-Menu-itemLabel").get_by_text(label, exact=True) for label in labels
+    ]
+    for entry in on_the_way:
+        entry.hover()
+    last.click()
+
+
 def run_all(page):
     """Run the cells; what is asked for while the kernel is still being connected can be lost."""
     started = page.locator(".jp-CodeCell .jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
     for _ in range(5):
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        menu(page, "Run", "Run All Cells")
         page.wait_for_timeout(3_000)
         if started.count():
             return
@@ -275,20 +316,181 @@ def test_export_and_restore(explorer, clinical, tmp_path):
     expect(selection(explorer)).to_have_text(said, timeout=SLOW)
 
 
+def choose(page, name):
+    """The patient of this name, on the patient tab."""
+    show(page, "patient")
+    field = page.get_by_role("combobox", name="patient")
+    field.fill(name)
+    expect(page.get_by_role("option", name=name)).to_be_visible(timeout=SLOW)
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(page.get_by_text(f"Patient {name}")).to_be_visible(timeout=SLOW)
+    settled(page)
+
+
+@pytest.mark.parametrize("name", ["person 003", "person 004"])
+def test_drugs_are_those_of_the_predictions(explorer, given, name):
+    """Of one patient who is unlike the cell lines, and of one who is not."""
+    choose(explorer, name)
+    table = given["predictions"]
+    table = table[table["patient"] == name].sort_values("percentile").reset_index(drop=True)
+    card = explorer.get_by_role("group", name="Predicted drugs", exact=True)
+    columns = [text.strip(" ▾▴") for text in card.locator("thead th").all_inner_texts()]
+    rows = []
+    for page in range(2):
+        expect(card.locator("tbody tr")).to_have_count((10, 6)[page], timeout=SLOW)
+        rows += [row.locator("td").all_inner_texts() for row in card.locator("tbody tr").all()]
+        if page == 0:
+            card.get_by_role("button", name="next").click()
+            settled(explorer)
+    shown = pd.DataFrame(rows, columns=columns)
+    assert list(shown["rank"]) == [str(i + 1) for i in range(16)]
+    assert list(shown["drug"]) == list(table["drug"])
+    assert set(shown["out_of_distribution"]) == {"yes" if name == "person 003" else "no"}
+    for column in ("ln_ic50", "lower", "upper", "percentile"):
+        assert list(shown[column]) == [f"{value:.3g}" for value in table[column]]
+    warned = card.get_by_text("(out of distribution)")
+    assert warned.count() == (name == "person 003")
+    chart = explorer.get_by_role("group", name="Predicted drugs: the first 14 of 16")
+    first = f"percentile {table['percentile'][0]:.0f}{', unlike' if name == 'person 003' else ''}"
+    expect(chart.get_by_text(first, exact=True).first).to_be_visible()
+
+
+def main_view(page, tab):
+    """A tab with all that it can show: some selected, a patient and a gene looked at."""
+    brush(page, "age", 0.3, 0.7)
+    expect(selection(page)).to_have_text(re.compile("≤ age <"))
+    if tab == "patient":
+        return choose(page, "person 003")
+    show(page, tab)
+    if tab == "compare":  # the selected and the rest are its groups
+        expect(page.get_by_role("group", name="Survival of A and B")).to_be_visible(timeout=SLOW)
+    if tab == "gene":
+        page.get_by_role("combobox", name="gene").fill("ERBB2")
+        page.get_by_role("combobox", name="gene").press("Enter")
+        expect(page.get_by_role("group", name="ERBB2 by group")).to_be_visible(timeout=SLOW)
+
+
+def picture_of(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"explorer_{name}.png")
+
+
+def serious(page):
+    """What axe-core finds in the application, as (rule, element)."""
+    found = Axe().run(page, context=".pm-explorer").response
+    assert len(found["passes"]) > 10
+    worst = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+    return [(v["id"], v["nodes"][0]["html"]) for v in worst]
+
+
 @pytest.mark.parametrize("tab", TABS)
 def test_no_serious_violation_of_accessibility(explorer, tab):
-    show(explorer, tab)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    explorer.screenshot(path=SCREENSHOTS / f"explorer_{tab}.png")
-    found = Axe().run(explorer, context=".pm-explorer").response
-    assert len(found["passes"]) > 10
-    assert [
-        (v["id"], v["nodes"][0]["html"])
-        for v in found["violations"]
-        if v["impact"] in ("serious", "critical")
-    ] == []
+    main_view(explorer, tab)
+    picture_of(explorer, tab)
+    assert serious(explorer) == []
+
+
+def theme(page, name):
+    """Another theme from the menu of JupyterLab."""
+    menu(page, "Settings", "Theme", name)
+    light = "false" if "Dark" in name else "true"
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", light, timeout=SLOW)
+
+
+@pytest.fixture(scope="module")
+def dark(application):
+    theme(application, "JupyterLab Dark")
+    yield
+    theme(application, "JupyterLab Light")
+
+
+LIGHTNESS = """([selector, property]) => {
+  const colour = getComputedStyle(document.querySelector(selector))[property];
+  const [r, g, b] = colour.match(/[\\d.]+/g).map(Number);
+  return (r + g + b) / 3;
+}"""
+POINTS = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const found = new Set();
+  for (let i = 0; i < data.length; i += 4)
+    if (data[i + 3] === 255) found.add(`${data[i]} ${data[i + 1]} ${data[i + 2]}`);
+  return [...found].sort();
+}"""
+
+
+def look_of(page):
+    """Lightness of the ground, a word, a bar; the colours of the points on the canvas."""
+    parts = {
+        ".pm-explorer .pm-card": "backgroundColor",
+        ".pm-selection": "color",
+        "i.pm-some": "backgroundColor",
+    }
+    lightness = [page.evaluate(LIGHTNESS, [*part]) for part in parts.items()]
+    return lightness, page.locator(".pm-points canvas").evaluate(POINTS)
+
+
+def test_colours_follow_the_theme(explorer, request):
+    (ground, word, bar), points = look_of(explorer)
+    assert ground > 192 and word < 96
+    request.getfixturevalue("dark")
+    card = explorer.locator(".pm-explorer .pm-card").first
+    expect(card).not_to_have_css("background-color", "rgb(255, 255, 255)")
+    settled(explorer)
+    (dark_ground, dark_word, dark_bar), dark_points = look_of(explorer)
+    assert dark_ground < 64 and dark_word > 160
+    assert dark_bar > bar
+    assert points == ["0 114 178"]  # painted anew, not only restyled
+    assert dark_points == ["86 180 233"]
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_no_serious_violation_in_the_dark(explorer, dark, tab):
+    main_view(explorer, tab)
+    picture_of(explorer, f"{tab}_dark")
+    assert serious(explorer) == []
 
 
 def test_the_summary_for_saved_notebooks_is_hidden_while_the_application_lives(explorer):
     assert explorer.locator(".pm-lab-static").count() == 1
     expect(explorer.locator(".pm-lab-static")).to_be_hidden()
+
+
+@pytest.fixture(scope="module")
+def saved(application, jupyterlab):
+    """The notebook as JupyterLab saves it, with the state of its widgets, after patients were looked at."""
+    choose(application, "person 077")
+    show(application, "cohort")
+    menu(application, "Settings", "Save Widget State Automatically")
+    for _ in range(30):
+        menu(application, "File", "Save Notebook")
+        application.wait_for_timeout(500)
+        notebook = contents(jupyterlab, NOTEBOOK)["content"]
+        if "widgets" in notebook["metadata"]:
+            return notebook
+    pytest.fail("JupyterLab saved no state of widgets")
+
+
+def test_a_saved_notebook_holds_no_patient(saved):
+    state = saved["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert sum(one["model_name"] == "AnyModel" for one in state.values()) > 10
+    assert any("pm-lab-static" in json.dumps(cell.get("outputs", "")) for cell in saved["cells"])
+    planted = re.compile(r"person[ _]?\d{3}")
+    assert planted.findall(json.dumps(state)) == []
+    assert planted.findall(json.dumps(saved)) == []
+
+
+def test_a_notebook_without_a_kernel_shows_the_summary(saved, browser, jupyterlab):
+    unknown = {name: value for name, value in saved["metadata"].items() if name == "widgets"}
+    keep(jupyterlab, "saved.ipynb", {**saved, "metadata": unknown})
+    base, token = jupyterlab.split("/?token=")
+    with opened(browser) as page:
+        page.goto(f"{base}/lab/workspaces/saved/tree/saved.ipynb?token={token}")
+        page.get_by_role("button", name="No Kernel", exact=True).click(timeout=SLOW)
+        summary = page.locator(".pm-lab-static")
+        expect(summary).to_be_visible(timeout=SLOW)
+        expect(summary).to_contain_text("150")
+        expect(summary.locator("svg")).to_be_visible()
+        picture_of(page, "saved")
+        assert page.locator(".pm-figure").count() == 0
+        assert page.refused == []
