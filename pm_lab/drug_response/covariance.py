@@ -19,11 +19,11 @@ BLOCK = 6_000_000  # numbers in the covariances that are inverted together
 
 @dataclass(frozen=True)
 class KnownLines:
-    """What is expected of lines with known responses, lines × drugs.
+    """What is expected of lines with known responses beyond what their genes say, lines × drugs.
 
     Attributes
     ----------
-    expected : from the genes of the line and its responses to other drugs; never from the value itself.
+    expected : from the responses of the line to other drugs; never from the value itself.
     errors : observed − expected, NaN where not measured, as large as were the covariance not learnt from the
         same values.
     shrinkage : that the masked pairs chose.
@@ -59,36 +59,34 @@ def fill_responses(residual: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.n
     return _fill(residual[:n_lines], mean, covariance), covariance
 
 
-def expect_known(residual: np.ndarray, from_genes: np.ndarray, seed: int) -> KnownLines:
-    """What the genes of a line and its responses to other drugs say together.
+def expect_known(deviation: np.ndarray, n_lines: int, seed: int) -> KnownLines:
+    """What the responses of a line to other drugs say beyond what its genes do.
 
     The prediction from the genes is the prior mean of a line; how far its responses lie from it, drug by drug
-    and together, is learnt as a covariance (lines without expression have the prior mean 0). Given that, each
-    value is expected where the other responses of the line move it: a line with few of them stays at what its
-    genes say. A covariance that is learnt without a tenth of the pairs judges on these by how much to shrink
-    further what drugs share, and by what factor errors are larger on pairs that it did not see.
+    and together, is learnt as a covariance. Given that, each value is expected where the other responses of
+    the line move it: a line with few of them stays at what its genes say. A covariance that is learnt without
+    a tenth of the pairs judges on these by how much to shrink further what drugs share, and by what factor
+    errors are larger on pairs that it did not see.
 
     Parameters
     ----------
-    residual : as for :func:`fill_responses`.
-    from_genes : the first lines × drugs, predicted by what had not seen the line.
+    deviation : lines × drugs, what was measured less what the genes say, predicted by what had not seen the
+        line (the mean of the drug for lines without expression); NaN where not measured, of variance about 1.
+    n_lines : the first so many lines are asked for; the others only teach the covariance.
     seed : of the pairs that are masked.
     """
-    n_lines = len(from_genes)
-    left = np.array(residual)
-    left[:n_lines] -= from_genes
-    observed = left[:n_lines]
-    masked = _masked(left, n_lines, seed)
+    observed = deviation[:n_lines]
+    masked = _masked(deviation, n_lines, seed)
     judged = np.isnan(masked[:n_lines]) & ~np.isnan(observed)
     shrinkage, size = FURTHER_SHRINKAGE[0], 0.0
     if judged.any():
         shrinkage, size = _choose_shrinkage(masked, observed, judged)
-    mean, covariance = _learn(left)
+    mean, covariance = _learn(deviation)
     expected = _expect(observed, mean, _shrunk(covariance, shrinkage))
     errors = observed - expected
     own = float(np.mean(errors[judged] ** 2)) if judged.any() else 0.0
     factor = max(np.sqrt(size / own), 1.0) if own > 0 else 1.0
-    return KnownLines(from_genes + expected, errors * factor, shrinkage)
+    return KnownLines(expected, errors * factor, shrinkage)
 
 
 def _choose_shrinkage(masked: np.ndarray, observed: np.ndarray, judged: np.ndarray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab.drug_response.contract import first
+from pm_lab.drug_response.covariance import KnownLines, expect_known
 from pm_lab.drug_response.drug_inputs import DrugStructures, bits_of
 from pm_lab.drug_response.lines import LineInputs, LineKernel
 from pm_lab.drug_response.store import shaped
@@ -35,8 +37,7 @@ class Learnt:
     lines the whole kernel path (:func:`~pm_lab.drug_response.kernel_path.honest_left_out`), with more its
     regression, but not means, covariance, weights of genes and penalties, which one line then moves little;
     of the networks the member that the line stopped, on targets and for epochs that all lines shared in.
-    ``expected`` predicts each response from the genes and the other responses of its line; ``errors_new``
-    and ``errors_known`` are those of pairs that were left out for it.
+    ``errors_new`` are its errors, ``others`` what lines without expression are beyond the means of the drugs.
     """
 
     lines: pd.Index
@@ -53,13 +54,31 @@ class Learnt:
     scale: float
     net: object
     left_out: np.ndarray
-    expected: np.ndarray
     errors_new: np.ndarray
-    errors_known: np.ndarray
+    others: np.ndarray
+    seed: int
+
+    @cached_property
+    def _known(self) -> KnownLines:
+        """Learnt when first asked for: who predicts new lines only needs no part of it."""
+        from pm_lab.drug_response.network import one_thread
+
+        with one_thread():
+            deviation = np.vstack([self.errors_new, self.others]) / self.scale
+            return expect_known(deviation, len(self.lines), self.seed)
+
+    @property
+    def expected(self) -> np.ndarray:
+        """Each response as predicted from the genes and the other responses of its line."""
+        return self.left_out + self.scale * self._known.expected
+
+    @property
+    def errors_known(self) -> np.ndarray:
+        """Errors of ``expected``, of pairs that were left out for it."""
+        return self.scale * self._known.errors
 
 
-_BY_PAIR = ("left_out", "expected", "errors_new", "errors_known")
-_ARRAYS = ("expression", "tissue", "coefficients", "axes", "mean", *_BY_PAIR)
+_ARRAYS = ("expression", "tissue", "coefficients", "axes", "mean", "left_out", "errors_new", "others")
 
 
 def known_lines(learnt: Learnt, names: pd.Index, expression: np.ndarray, measured: np.ndarray) -> np.ndarray:
@@ -127,7 +146,10 @@ def predict_rows(learnt: Learnt, adata: AnnData) -> np.ndarray:
     inputs.check_modalities(adata)
     place = known_lines(learnt, adata.obs_names, expression, measured)
     predicted = predict_as_new(learnt, expression, inputs.tissue(adata), inputs.network(adata, expression))
-    return np.where((place >= 0)[:, None], learnt.expected[place], predicted)
+    known = place >= 0
+    if known.any():
+        predicted[known] = learnt.expected[place[known]]
+    return predicted
 
 
 def predict_as_new(learnt: Learnt, expression, tissue, for_net) -> np.ndarray:
@@ -197,6 +219,7 @@ def to_folder(learnt: Learnt) -> tuple[dict[str, np.ndarray], dict]:
         "drugs": list(learnt.drugs),
         "measure": learnt.measure,
         "scale": learnt.scale,
+        "seed": int(learnt.seed),
         "unit": learnt.kernel.unit,
         "genes": learnt.inputs.genes,
         "tissues": learnt.inputs.tissues,
@@ -208,7 +231,8 @@ def from_folder(numbers: dict[str, np.ndarray], content: dict, folder: str | Pat
     """What a model had learnt, from its folder."""
     lines, drugs = (pd.Index(content[name], dtype=object) for name in ("lines", "drugs"))
     n, n_drugs, n_genes = len(lines), len(drugs), len(content["genes"])
-    shapes = dict.fromkeys(_BY_PAIR, (n, n_drugs))
+    shapes = dict.fromkeys(("left_out", "errors_new"), (n, n_drugs))
+    shapes |= {"others": (len(numbers.get("others", ())), n_drugs)}
     shapes |= {"expression": (n, n_genes), "tissue": (n, len(content["tissues"])), "mean": (n_drugs,)}
     shapes |= {"axes": (n_drugs, n_drugs), "coefficients": (n, n_drugs), "weight": (n_genes,)}
     shaped(numbers, shapes, folder)
@@ -220,6 +244,7 @@ def from_folder(numbers: dict[str, np.ndarray], content: dict, folder: str | Pat
         _structures_of(_prefixed(numbers, "structures.")),
         LineKernel(numbers["weight"], float(content["unit"])),
         scale=float(content["scale"]),
+        seed=int(content["seed"]),
         net=_net_of(_prefixed(numbers, "net.")),
         **{name: numbers[name] for name in _ARRAYS},
     )

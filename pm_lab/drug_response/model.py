@@ -15,7 +15,6 @@ from pm_lab.checks import bulk_of, shares, whole_number
 from pm_lab.drug_response.baselines import set_apart
 from pm_lab.drug_response.checkpoint import Checkpoint, fingerprint
 from pm_lab.drug_response.contract import MODALITIES, check_screen, screen_of
-from pm_lab.drug_response.covariance import expect_known
 from pm_lab.drug_response.drug_inputs import DrugStructures, bits_of
 from pm_lab.drug_response.effects import asked, with_unseen
 from pm_lab.drug_response.kernel_path import KernelPath, honest_left_out
@@ -166,7 +165,6 @@ class DrugResponseModel:
         )
         from_kernel = honest_left_out(path, screen, response, rest, groups, settings.seed)
         from_genes = path.center + KERNEL_SHARE * from_kernel + (1 - KERNEL_SHARE) * from_net
-        known = expect_known(path.residual, from_genes, settings.seed)
         left_out = path.base + path.scale * from_genes
         self.history_ = pd.DataFrame(history).set_index("epoch")
         self._learnt = Learnt(
@@ -175,9 +173,8 @@ class DrugResponseModel:
             screen.uns.get(keys.RESPONSE_MEASURE, "ln_ic50"),
             *(path.inputs, structures, path.kernel, path.expression, path.tissue),
             *(path.coefficients, path.axes, path.base + path.scale * path.center, path.scale, net),
-            *(left_out, path.base + path.scale * known.expected),
-            response.to_numpy() - left_out,
-            path.scale * known.errors,
+            *(left_out, response.to_numpy() - left_out, path.scale * path.residual[len(response) :]),
+            settings.seed,
         )
 
     @property
@@ -262,15 +259,13 @@ class DrugResponseModel:
         shares(coverage=coverage)
         chosen = places_of_drugs(learnt, drugs)
         rows = prepare_rows(learnt, adata, align)
-        new = predict_as_new(learnt, rows.expression, rows.tissue, rows.network)
-        known = (rows.known >= 0)[:, None]
-        predicted = np.where(known, learnt.expected[rows.known], new)[:, chosen]
-        width = np.where(
-            known,
-            half_widths(learnt.errors_known, coverage)[chosen],
-            half_widths(learnt.errors_new, coverage)[chosen],
-        )
-        table = ranked_table(learnt, adata.obs_names, rows, predicted, width, chosen)
+        predicted = predict_as_new(learnt, rows.expression, rows.tissue, rows.network)
+        width = np.tile(half_widths(learnt.errors_new, coverage), (len(predicted), 1))
+        known = rows.known >= 0
+        if known.any():
+            predicted[known] = learnt.expected[rows.known[known]]
+            width[known] = half_widths(learnt.errors_known, coverage)
+        table = ranked_table(learnt, adata.obs_names, rows, predicted[:, chosen], width[:, chosen], chosen)
         table.attrs["coverage"] = coverage
         return table
 

@@ -93,8 +93,10 @@ def ranked_table(
     percentile, beyond = np.empty(predicted.shape), np.empty(predicted.shape)
     # Lines that are known are predicted with their other responses, and further apart: each among its like.
     known = prepared.known >= 0
-    for some, like in ((known, learnt.expected), (~known, learnt.left_out)):
-        reference = like[:, chosen]
+    for some, like in ((known, "expected"), (~known, "left_out")):
+        if not some.any():
+            continue  # what is expected of known lines takes seconds to learn
+        reference = getattr(learnt, like)[:, chosen]
         percentile[some] = _percentiles(predicted[some], reference)
         beyond[some] = (predicted[some] - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), 1e-12)
     order = np.lexsort((beyond, percentile), axis=1)  # drugs beyond all lines are told apart

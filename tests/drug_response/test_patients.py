@@ -123,6 +123,7 @@ def test_pathways_are_evidence_for_the_first_drugs(model, cohort):
 
 
 @quiet
+@pytest.mark.filterwarnings("ignore:genes that go together in the lines")  # these genes are noise
 def test_genes_of_no_pathway_leave_the_evidence_empty(cohort):
     screen = cohort.screen[:60, cohort.screen.var_names.str.startswith("GENE")].copy()
     screen = dr.take_drugs(screen, screen.obsm["response"].columns[:4])
