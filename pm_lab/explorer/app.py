@@ -185,6 +185,10 @@ class Explorer:
         self._hide.value = state.settings["hide_small_counts"]
         options = list(state.data.endpoints)
         self._endpoint.layout.display = "" if options else "none"
+        if list(self._endpoint.options) != options:  # a new list chooses its first, which nobody asked for
+            self._endpoint.unobserve(self._choose_endpoint, "value")
+            self._endpoint.options = options
+            self._endpoint.observe(self._choose_endpoint, "value")
         if state.endpoint is not None and self._endpoint.value != state.endpoint:
             self._endpoint.value = state.endpoint
 

@@ -22,7 +22,7 @@ from pm_lab.identifiers import identifier_columns
 
 from .columns import FEW_LEVELS, Column, content, typed
 from .reading import Parts, first, read_parts
-from .small_counts import SharedSelections, shared_selections
+from .small_counts import SharedSelections, shared_selections, shown
 
 MOST_GENES_KEPT = 64  # columns of the expression that were asked for, kept side by side in memory
 
@@ -124,6 +124,24 @@ class CohortData:
         data.kinds = kinds
         data.notes = [note for note in self.notes if note not in self._said]
         data._say_columns()
+        return data
+
+    def with_endpoint(self, name: str, spec: Mapping) -> CohortData:
+        """The same data with one more endpoint, declared as in :meth:`open`; its hash is the same.
+
+        Raises
+        ------
+        DataError
+            As :func:`pm_lab.endpoints.endpoint_table`.
+        """
+        data = CohortData.__new__(CohortData)
+        data.__dict__.update(self.__dict__)
+        data.__dict__["_outcomes"] = {key: one for key, one in self._outcomes.items() if key != name}
+        data.endpoints = MappingProxyType({**self.endpoints, name: dict(spec)})
+        data.outcome(name)
+        parts = [spec[part] for part in ("time", "event", "entry") if spec.get(part) in self.columns]
+        held = {part: replace(self.columns[part], group="endpoint") for part in parts}
+        data.columns = MappingProxyType({**self.columns, **held})
         return data
 
     def _say_columns(self) -> None:
@@ -418,10 +436,12 @@ def _corrected(
 
 
 def _identifying(identifiers: pd.DataFrame) -> str:
-    shown = "; ".join(f"{row.column!r} ({row.reason}, {row.n:,})" for row in identifiers.head(5).itertuples())
+    found = "; ".join(
+        f"{row.column!r} ({row.reason}, {shown(row.n)})" for row in identifiers.head(5).itertuples()
+    )
     more = f" and {len(identifiers) - 5:,} more" if len(identifiers) > 5 else ""
     return (
-        f"{len(identifiers):,} columns may identify patients: {shown}{more}. Leave them out or coarsen them "
+        f"{len(identifiers):,} columns may identify patients: {found}{more}. Leave them out or coarsen them "
         "before you share anything. This is a check of patterns, no proof that the rest is safe."
     )
 

@@ -8,7 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,6 +158,16 @@ class CategoryFilter:
         said = f"{name} = {values[0]}" if len(values) == 1 else f"{name} is one of {', '.join(values)}"
         return f"({said} or missing)" if self.missing else said
 
+    def without_rare(self, data: CohortData, least: int) -> CategoryFilter:
+        """For words alone: values that fewer than ``least`` patients have are not named."""
+        column = data.column(self.column)
+        counts = np.bincount(column.values[column.values >= 0], minlength=len(column.categories))
+        common = {name for name, n in zip(column.categories, counts, strict=True) if n >= least}
+        named_ones = [value for value in self.chosen if value in common]
+        n_rare = len(self.chosen) - len(named_ones)
+        rare = ["a rare value"] if n_rare == 1 else [f"{n_rare:,} rare values"] if n_rare else []
+        return replace(self, chosen=(*named_ones, *rare))
+
     def code(self) -> str:
         place = f"table[{self.column!r}]"
         if not self.chosen:
@@ -239,10 +249,15 @@ class LassoFilter:
 Filter = RangeFilter | GeneFilter | CategoryFilter | RowsFilter | LassoFilter
 
 
-def said(filters: Iterable[Filter], count: Callable[[int], str]) -> str:
-    """Filters in words; ``count`` writes numbers of patients."""
+def said(filters: Iterable[Filter], count: Callable[[int], str], brief: bool = False) -> str:
+    """Filters in words; ``count`` writes numbers of patients, ``brief`` leaves out the corners of a lasso."""
     return " and ".join(
-        one.describe(count) if isinstance(one, RowsFilter) else one.describe() for one in filters
+        one.describe(count)
+        if isinstance(one, RowsFilter)
+        else one.brief()
+        if brief and isinstance(one, LassoFilter)
+        else one.describe()
+        for one in filters
     )
 
 

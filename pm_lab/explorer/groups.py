@@ -40,7 +40,7 @@ class Group:
         return ~kept if self.rest else kept
 
     def describe(self, count: Callable[[int], str] = "{:,}".format) -> str:
-        said = self.label or f.said(self.filters, count) or "all patients"
+        said = self.label or f.said(self.filters, count, brief=True) or "all patients"
         return f"not ({said})" if self.rest else said
 
     def code(self) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from .disclosure import SELECTION, Disclosure
-from .filters import said
+from .filters import CategoryFilter, said
 
 if TYPE_CHECKING:
     from .state import CohortState
@@ -68,7 +68,11 @@ def selection_text(state: CohortState, rules: Disclosure) -> str:
     if not state.filters:
         return f"all {rules.people(state.data.n)} patients"
     # Not how many were picked by hand: with the other filters these are more than the selection.
-    chosen = said(state.filters.values(), lambda n: "some")
+    filters = [
+        one.without_rare(state.data, rules.least) if isinstance(one, CategoryFilter) else one
+        for one in state.filters.values()
+    ]
+    chosen = said(filters, lambda n: "some")
     if SELECTION in rules.withheld:
         return f"{chosen} (how many patients is withheld: {rules.withheld[SELECTION]})"
     return f"{chosen}: {rules.part(state.n_selected, state.data.n)} patients"

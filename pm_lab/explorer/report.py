@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import cohort_page, page, patient_page, static_page
 from .disclosure import Disclosure
+from .filters import LassoFilter
 from .patient import patient_row
 from .provenance import RESEARCH_USE, provenance
 
@@ -125,6 +126,9 @@ def static_summary(state: CohortState) -> str:
     rules = Disclosure.of(state, hide_small_counts=True, remember=False)
     numbers = [f"{name}: {value}" for name, value in cohort_page.numbers(state, rules).items()]
     lines = [*cohort_page.selected(state, rules), *numbers]
+    for one in state.filters.values():
+        if isinstance(one, LassoFilter):
+            lines = [line.replace(one.describe(), one.brief()) for line in lines]
     return (
         f'{static_page.LIVE_ONLY}<section class="pm-lab-static" style="max-width: 40em">'
         "<p><strong>pm_lab explorer</strong>: run this cell to use it. What was shown when it was saved, "

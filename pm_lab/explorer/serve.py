@@ -24,6 +24,7 @@ CELL = "from pm_lab.explorer import serve\n\nserve.show()"
 LABEXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
 FIRST_PORT, OTHER_PORTS = 8866, 50
 IDLE_SECONDS = 3600  # after which a kernel that nobody spoke to ends, whether its page is open or not
+SMALL_MODEL = {"members": 2, "hidden": 64, "max_epochs": 10, "fingerprints": False, "device": "cpu"}
 CULL_SECONDS = 60  # between two looks for such kernels
 
 # The browser itself refuses what is not from this server, should any library ask for it.
@@ -182,7 +183,6 @@ def _announce(app, folder: Path, browser: bool) -> None:
 
 def show() -> None:
     """Show what was asked for, or say what is wrong with it. Run by the kernel of each visitor."""
-    import warnings
     from html import escape
 
     from IPython.display import HTML, display
@@ -193,17 +193,12 @@ def show() -> None:
     asked = Asked(**json.loads(os.environ[ASKED]))
     os.chdir(asked.folder)  # so that messages name the files as the user did
     try:
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always", PmLabWarning)
-            explorer = explore(*_opened(asked), endpoint=asked.endpoint)
+        explorer = explore(*_opened(asked), endpoint=asked.endpoint)
     except PmLabError as error:
         text = str(error)
     except Exception as error:
         text = f"{type(error).__name__}: {error}. This is a defect of pm_lab, or of a library it uses."
     else:
-        for warning in warned:
-            if issubclass(warning.category, PmLabWarning):
-                display(HTML(f'<p role="note" class="pm-notice">{escape(str(warning.message))}</p>'))
         display(explorer.widget)
         return
     display(
@@ -218,8 +213,28 @@ def _opened(asked: Asked) -> tuple:
     """Cohort, cells and predictions, as far as they are read here."""
     from pm_lab import datasets, keys
 
-    cohort = datasets.simulate_cohort(seed=0) if asked.cohort is None else asked.cohort
+    if asked.cohort is None:
+        return demonstration()
+    cohort = asked.cohort
     predictions = asked.predictions
     if predictions is not None:
         predictions = datasets.read_table(predictions, dtype={keys.PATIENT: str})
     return cohort, asked.cells, predictions
+
+
+def demonstration() -> tuple:
+    """The built-in cohort with cell types, maps and predicted drugs, so that every view has something.
+
+    The drug model is a small one, trained in seconds; the notebooks train a proper one.
+    """
+    import warnings
+
+    from pm_lab import datasets, drug_response, singlecell
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PmLabWarning)  # of the simulation and the small model: not the user's
+        cohort = datasets.simulate_cohort(seed=0)
+        singlecell.process(cohort.cells, n_comps=30)
+        singlecell.annotate(cohort.cells)
+        model = drug_response.DrugResponseModel(**SMALL_MODEL).fit(cohort.screen)
+        return cohort, cohort.cells, model.predict(cohort.bulk)

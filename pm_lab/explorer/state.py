@@ -208,6 +208,19 @@ class CohortState:
         """Choose the endpoint of all survival views."""
         self._change(endpoint=self._known_endpoint(name))
 
+    def declare_endpoint(self, time: str, event: str, unit: str, **more) -> None:
+        """Declare an endpoint by its columns and choose it; ``more`` as
+        :func:`pm_lab.survival.declare_endpoint` takes it.
+
+        Raises
+        ------
+        DataError
+            No such columns, or what they hold is no endpoint.
+        """
+        spec = {"time": time, "event": event, "unit": unit, **more}
+        kept = {key: one for key, one in self._now.filters.items() if not _about(one) & {time, event}}
+        self._change(data=self.data.with_endpoint(PASSED, spec), endpoint=PASSED, filters=kept)
+
     def _known_endpoint(self, name: str | None) -> str | None:
         if name is not None:
             self.data.outcome(name)

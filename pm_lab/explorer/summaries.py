@@ -143,9 +143,23 @@ def cohort_view(state: CohortState, columns: Sequence[str] | None = None) -> Coh
 
 def charted(state: CohortState) -> list[str]:
     kinds = {name: column.kind for name, column in state.data.columns.items() if column.group != "endpoint"}
-    names = [name for name, kind in kinds.items() if kind in ("number", "category", "date")][:CHARTS]
+    said = [name for name, kind in kinds.items() if kind in ("number", "category", "date")]
+    alike = prepare_once(state.data, "alike", lambda: same_for_all(state.data))
+    names = [name for name in said if name not in alike][:CHARTS]
     filtered = [key for key in state.filters if kinds.get(key, "text") != "text" or key.startswith(GENE)]
     return names + [key for key in filtered if key not in names]
+
+
+def same_for_all(data: CohortData) -> list[str]:
+    """Columns without a value, or with one that all patients share: nothing is to be seen of them."""
+    if data.n < 2:
+        return []
+    known = {name: column.values[~column.missing] for name, column in data.columns.items()}
+    return [
+        name
+        for name, values in known.items()
+        if len(values) == 0 or (len(values) == data.n and bool((values == values[0]).all()))
+    ]
 
 
 def chart(state: CohortState, column: str) -> Histogram | Bars:

@@ -9,18 +9,22 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, PmLabError
 
 from . import charts, summaries
 from .columns import KINDS
 from .filters import CategoryFilter, LassoFilter, RangeFilter
-from .layout import GeneSearch, card, column_box, labelled, row_box, shown_when
+from .layout import GeneSearch, card, column_box, fold, labelled, row_box, shown_when
 from .live_figure import LiveFigure
 from .paged_table import PagedTable
+from .prepared import prepare_once
 from .state import CohortState
 from .summaries import GENE, Histogram
 
-NO_EMBEDDING = 'None: put one in obsm before opening, such as cohort.bulk.obsm["X_umap"] (patients × 2).'
+SCREEN = 800  # pixels of the wider side of a map, at most
+TIMES = ("time", "month", "day", "year", "os", "dfs", "pfs", "rfs", "follow")  # in names of columns
+UNITS = ("days", "weeks", "months", "years")
+EVENTS = ("event", "status", "died", "death", "dead", "relapse", "recurrence", "progress", "censor", "vital")
 
 
 class CohortPanel:
@@ -44,10 +48,16 @@ class CohortPanel:
             description="columns and kinds", tooltip="show which kind each column has"
         )
         shown_when(toggle, self._kinds.box, self._kinds.update)
+        self._declare = EndpointForm(state, on_error)
+        declare = widgets.ToggleButton(
+            description="declare an endpoint", tooltip="say which columns hold time and event"
+        )
+        shown_when(declare, self._declare.box, self._declare.update)
         self.box = column_box(
             card("pm-two", card("pm-card", self._curve), self._points.box),
-            row_box(self._add, self._gene.figure, toggle),
+            row_box(self._add, self._gene.figure, toggle, declare),
             self._kinds.box,
+            self._declare.box,
             self._grid,
             self._notes,
         )
@@ -59,6 +69,7 @@ class CohortPanel:
         if "data" in changed:
             self._added = [name for name in self._added if name.startswith(GENE)]
             self._kinds.update()
+            self._declare.update()
         if changed & {"data", "filters", "endpoint", "settings"}:
             self._draw_charts()
         if changed & {"data", "filters", "patient", "settings"}:
@@ -86,7 +97,9 @@ class CohortPanel:
             )
         self._grid.children = tuple(self._figures[name] for name in view.charts)
         self._offer_columns(list(view.charts))
-        notes = "".join(f"<li>{escape(note)}</li>" for note in state.data.notes)
+        left_out = prepare_once(state.data, "alike", lambda: summaries.same_for_all(state.data))
+        said = [f"column {name!r} has no chart: all its values are the same or missing" for name in left_out]
+        notes = "".join(f"<li>{escape(note)}</li>" for note in [*state.data.notes, *said])
         self._notes.show(
             charts.html(
                 f"<details><summary>What was inferred or left out</summary><ul>{notes}</ul></details>"
@@ -121,7 +134,11 @@ class CohortPanel:
 
     def _answer(self, name: str, event: dict) -> None:
         if event["type"] == "range":
-            self._brushed(name, event)
+            try:
+                self._brushed(name, event)
+            except DataError:
+                self._figures[name].show(self._figures[name].description)  # what was typed does not hold
+                raise
         elif event["type"] == "category":
             self._toggle_category(name, event["value"])
         elif event["type"] == "missing":
@@ -206,8 +223,6 @@ class EmbeddingCard:
         self._sent: tuple | None = None
         self._rows = np.zeros(0, int)
         self.box = card("pm-card", row_box(self._which, self._colour, self._gene.figure), self._figure)
-        if not state.data.embeddings:
-            self.box.children = (self._figure,)
 
     def update(self, changed: set[str]) -> None:
         wanted = self._state.settings["embedding"]
@@ -221,14 +236,26 @@ class EmbeddingCard:
 
     def _answer(self, event: dict) -> None:
         if event["type"] == "lasso":
-            self._state.set_lasso(self._which.value, event["polygon"])
+            self._state.set_lasso(self._which.value, self._simple(event["polygon"]))
         elif event["type"] == "pick":
             self._state.select_patient(self._state.data.patients[self._rows[event["index"]]])
 
+    def _simple(self, polygon: list) -> list[tuple[float, float]]:
+        """The corners that can be told apart on the screen, without digits that nobody drew."""
+        corners = np.asarray(polygon, float)
+        values = self._state.data.embedding(self._which.value)
+        step = np.nanmax(np.nanmax(values, axis=0) - np.nanmin(values, axis=0)) / SCREEN
+        if len(corners) <= 4 or not step > 0:
+            return [tuple(corner) for corner in corners.tolist()]
+        digits = max(0, 1 - int(np.floor(np.log10(step))))
+        kept = simplified(corners, step)
+        return [(round(x, digits), round(y, digits)) for x, y in kept.tolist()]
+
     def _draw(self) -> None:
         state, name = self._state, self._which.value
+        fold(self.box, name is None)
         if name is None:
-            return self._figure.show(charts.message("Map of the patients", NO_EMBEDDING))
+            return
         colour_by = state.settings["colour_by"]
         self._offer_colours(colour_by)
         coordinates = state.data.embedding(name)
@@ -296,6 +323,91 @@ def _colours(state: CohortState, name: str, rows: np.ndarray) -> dict:
     if column.kind == "category":
         return charts.coloured(column.values[rows], column.categories)
     return charts.graded(np.asarray(column.values, float)[rows], name)
+
+
+def simplified(corners: np.ndarray, step: float) -> np.ndarray:
+    """The corners of a closed line without those less than ``step`` from the line through their neighbours.
+
+    Ramer's algorithm (Comput Graph Image Process 1972; Douglas and Peucker 1973).
+    """
+    if len(corners) <= 3:
+        return corners
+    kept = np.zeros(len(corners), bool)
+    far = int(np.argmax(((corners - corners[0]) ** 2).sum(axis=1)))
+    closed = np.vstack([corners, corners[:1]])
+    kept[[0, far]] = True
+    parts = [(0, far), (far, len(corners))]
+    while parts:
+        start, end = parts.pop()
+        if end - start < 2:
+            continue
+        along = closed[end] - closed[start]
+        between = closed[start + 1 : end] - closed[start]
+        length = float(np.hypot(*along))
+        away = (
+            np.abs(along[0] * between[:, 1] - along[1] * between[:, 0]) / length
+            if length
+            else np.hypot(*between.T)
+        )
+        if away.max() >= step:
+            middle = start + 1 + int(np.argmax(away))
+            kept[middle] = True
+            parts += [(start, middle), (middle, end)]
+    return corners[kept] if kept.sum() >= 3 else corners
+
+
+class EndpointForm:
+    """Which columns hold the time and the event of an endpoint, for those who write no code."""
+
+    def __init__(self, state: CohortState, on_error: Callable[[Exception], None]):
+        self._state, self._on_error = state, on_error
+        self._time = labelled(widgets.Dropdown, "time", options=[])
+        self._event = labelled(widgets.Dropdown, "event", options=[])
+        self._censored = labelled(widgets.Dropdown, "censored is", options=[("0 or false", "")])
+        self._unit = labelled(widgets.Dropdown, "unit", "160px", options=list(UNITS), value="months")
+        apply = widgets.Button(description="use this endpoint")
+        apply.on_click(self._declare)
+        self._event.observe(lambda _: self._offer_levels(), "value")
+        self._note = LiveFigure()
+        self._note.show(
+            charts.message(
+                "Declare an endpoint",
+                "Time to the event or to the end of follow-up, and whether the event was seen.",
+            )
+        )
+        self.box = card(
+            "pm-card", self._note, row_box(self._time, self._event, self._censored, self._unit, apply)
+        )
+
+    def update(self) -> None:
+        """Offer the columns that there are, those first whose names say that they are meant."""
+        alike = summaries.same_for_all(self._state.data)
+        columns = [c for c in self._state.data.columns.values() if not (c.private or c.name in alike)]
+        self._offer(self._time, [c.name for c in columns if c.kind == "number"], TIMES)
+        self._offer(self._event, [c.name for c in columns if c.kind == "category"], EVENTS)
+        self._offer_levels()
+
+    def _offer(self, control: widgets.Dropdown, names: list[str], words: tuple[str, ...]) -> None:
+        names = sorted(names, key=lambda name: not any(word in name.casefold() for word in words))
+        if list(control.options) != names:
+            control.options = names
+            control.value = names[0] if names else None
+
+    def _offer_levels(self) -> None:
+        column = self._state.data.columns.get(self._event.value)
+        levels = list(column.categories) if column is not None and len(column.categories) <= 20 else []
+        options = [("0 or false", ""), *((level, level) for level in levels)]
+        if list(self._censored.options) != options:
+            self._censored.options = options
+
+    def _declare(self, _) -> None:
+        more = {"censored": self._censored.value} if self._censored.value else {}
+        try:
+            if not (self._time.value and self._event.value):
+                raise DataError("an endpoint needs a column of numbers, its time, and one of categories.")
+            self._state.declare_endpoint(self._time.value, self._event.value, self._unit.value, **more)
+        except (PmLabError, KeyError) as error:
+            self._on_error(error)
 
 
 class KindsPanel:

@@ -34,9 +34,7 @@ def explorer(clinical, recwarn):
     rng = np.random.default_rng(1)
     names = [f"G{i}" for i in range(30)]
     expression = pd.DataFrame(rng.normal(size=(90, 30)), clinical.index, names)
-    return pm.explore(
-        (clinical, expression), endpoint={"time": "time", "event": "event", "unit": "months"}
-    )
+    return pm.explore((clinical, expression), endpoint={"time": "time", "event": "event", "unit": "months"})
 
 
 def opened(explorer, tab):
@@ -164,3 +162,119 @@ def test_figures_share_their_code(explorer):
     assert len(bundle()) < 55_000
     assert "https://" not in bundle()
     assert "http://" not in bundle().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_volcano_of_other_groups_begins_with_all_of_its_points(explorer):
+    explorer.state.set_range("age", 40, 60)
+    panel = opened(explorer, "compare")
+    before = panel._volcano.description["points"]
+    explorer.state.set_setting("bins", 20)
+    assert panel._volcano.description["points"] == before
+    explorer.state.set_group("A", {"column": "grade", "values": ["high"]})
+    assert panel._volcano.description["points"] != before
+
+
+def test_controls_of_groups_follow_the_state(explorer):
+    state, panel = explorer.state, opened(explorer, "compare")
+    state.set_group("A", {"column": "grade", "values": ["high"]})
+    assert (panel._a._source.value, panel._a._column.value) == ("values", "grade")
+    assert (panel._a._values.value, panel._b._source.value) == (("high",), "")
+    state.set_group("A", {"column": "age", "low": 40, "high": 55})
+    assert (panel._a._source.value, panel._a._low.value, panel._a._high.value) == ("range", "40", "55")
+    state.set_group("A", {"gene": "G3", "below_quantile": 0.25})
+    assert panel._a._source.value == "below_quantile"
+    assert panel._a._share.value == pytest.approx(0.25, abs=0.02)
+    state.set_group("A", ["SECRET-001", "SECRET-002"])
+    assert panel._a._source.value == "kept"
+    state.undo()
+    assert panel._a._source.value == "below_quantile"
+    state.set_group("A", None)
+    assert (panel._a._source.value, panel._b._source.value) == ("selection", "rest")
+
+
+def test_a_group_of_few_has_no_estimates(explorer):
+    explorer.state.set_patients([f"SECRET-{i:03d}" for i in range(4)])
+    shown = opened(explorer, "compare")._tests.description["html"]
+    assert "none: a group has fewer than 10 people" in shown
+    assert "hazard ratio, A over B" not in shown
+    assert "mean survival" not in shown
+
+
+def test_small_counts_are_hidden_in_the_genes_tab(explorer):
+    state = explorer.state
+    state.set_setting("gene", "G3")
+    state.set_setting("hide_small_counts", True)
+    state.set_range("age", 40, 43)
+    panel = opened(explorer, "gene")
+    assert 0 < state.n_selected < 10
+    assert "fewer than 10 people" in panel._boxes.description["html"]
+    assert "No curves" in panel._curve.description["html"]
+    state.clear()
+    curves = panel._curve.description
+    assert all("<10" not in one["name"] for one in curves["series"])
+    assert max(len(one["time"]) for one in curves["series"]) <= 4  # of 15 to 25 events each, in steps of ten
+    state.set_setting("hide_small_counts", False)
+    assert max(len(one["time"]) for one in panel._curve.description["series"]) > 10
+
+
+def test_an_endpoint_is_declared_in_the_interface(clinical, recwarn):
+    clinical["vital"] = np.where(clinical.pop("event"), "dead", "alive")
+    explorer = pm.explore(clinical)
+    panel = opened(explorer, "cohort")
+    form = panel._declare
+    assert (form._time.value, form._event.value) == ("time", "vital")
+    form._declare(None)
+    assert "censored" in explorer._status.description["html"]
+    form._censored.value = "alive"
+    form._declare(None)
+    assert explorer._status.description["html"] == ""
+    assert panel._curve.description["kind"] == "curves"
+    assert explorer.state.data.outcome("endpoint")["event"].sum() == (clinical["vital"] == "dead").sum()
+    assert {"time", "vital"}.isdisjoint(
+        panel._figures[f.description["name"]].description["name"] for f in panel._grid.children
+    )
+    explorer.state.undo()
+    assert explorer.state.endpoint is None
+
+
+def test_columns_that_say_nothing_have_no_chart(clinical, recwarn):
+    panel = opened(pm.explore(clinical.assign(site="one", lost=np.nan)), "cohort")
+    assert {"site", "lost"}.isdisjoint(panel._figures)
+    assert "&#x27;lost&#x27; has no chart" in panel._notes.description["html"]
+
+
+def test_a_lasso_is_named_briefly_and_drawn_with_few_corners(clinical):
+    import anndata
+
+    place = np.random.default_rng(2).normal(size=(90, 2))
+    adata = anndata.AnnData(
+        np.zeros((90, 2), np.float32), obs=clinical.drop(columns="seen"), obsm={"X_umap": place}
+    )
+    explorer = pm.explore(adata)
+    around = np.linspace(0, 2 * np.pi, 600, endpoint=False)
+    polygon = np.column_stack([np.cos(around), np.sin(around)]).tolist()
+    points = opened(explorer, "cohort")._points
+    points._answer({"type": "lasso", "polygon": polygon})
+    lasso = explorer.state.filters["lasso:X_umap"]
+    assert 10 < len(lasso.polygon) < 120
+    inside = np.hypot(*place.T) < 1
+    assert np.count_nonzero(explorer.state.mask != inside) <= 1
+    header = explorer._said.description["html"]
+    assert f"inside a lasso on X_umap ({len(lasso.polygon)} corners): " in header
+    assert header.index("<details") < header.index("with the corners")
+
+
+def test_warnings_are_shown_inside_with_small_counts_hidden(clinical, recwarn):
+    clinical.loc[clinical.index[:2], "age"] = 93.0
+    explorer = pm.explore(clinical)
+    assert not [one for one in recwarn if issubclass(one.category, pm.errors.PmLabWarning)]
+    assert "ages over 89, &lt;10" in explorer._warned.description["html"]
+
+
+def test_summary_without_a_kernel_names_no_rare_value(clinical, recwarn):
+    clinical["site"] = ["PLANTED"] * 3 + ["here"] * 50 + ["there"] * 37
+    explorer = pm.explore(clinical)
+    explorer.state.set_categories("site", ["PLANTED"])
+    summary = pm.explorer.static_summary(explorer.state)
+    assert "site = a rare value" in summary
+    assert "PLANTED" not in summary

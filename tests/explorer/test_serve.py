@@ -187,10 +187,11 @@ def test_a_cohort_is_shown_by_the_explorers_widget(shown, endpoint):
     assert "pm-explorer" in widget._dom_classes
 
 
-def test_what_the_door_warns_of_stands_above_the_explorer(shown):
-    notice, widget = shown("mails.csv")
-    assert "may identify patients: &#x27;age&#x27;" in notice.data
-    assert "pm-explorer" in widget._dom_classes
+def test_what_the_door_warns_of_stands_inside_the_explorer(shown):
+    (widget,) = shown("mails.csv")
+    warned = widget.children[0].children[1].description["html"]
+    assert 'role="note"' in warned
+    assert "may identify patients" in warned
 
 
 @pytest.mark.parametrize(
