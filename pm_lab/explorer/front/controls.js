@@ -30,7 +30,7 @@ FIGURES.tabs = function tabs(view, spec) {
   const panel = home?.contains(view.root) ? [...home.children].find((one) => one.contains(view.root))?.nextElementSibling : null;
   if (panel) {
     panel.id ||= `pm-${Math.random().toString(36).slice(2)}`;
-    put(panel, { role: "tabpanel", "aria-label": spec.tabs.find(([key]) => key === spec.chosen)?.[1] });
+    put(panel, { role: "tabpanel", "aria-label": spec.tabs.find(([key]) => key === spec.chosen)?.[1] }, []);
     [...view.body.children].forEach((button) => button.setAttribute("aria-controls", panel.id));
   }
   if (leaves) view.body.querySelector('[aria-selected="true"]').focus();

@@ -150,11 +150,12 @@ function rings(spec, [sx, sy], left, width, plot) {
     .map(({ i, label }) => ({ x: sx(spec.x[i]), y: sy(spec.y[i]), label }))
     .filter(({ x, y }) => x >= 0 && x <= width && y >= 0 && y <= plot);
   const taken = seen.map(({ x, y }) => [x - 7, y - 7, x + 7, y + 7]);
-  const free = ([a, b, c, d]) => a >= 0 && c <= width && b >= 0 && d <= plot && !taken.some((box) => a < box[2] && c > box[0] && b < box[3] && d > box[1]);
+  const free = ([a, b, c, d], of) => a >= 0 && c <= width && b >= 0 && d <= plot && !of.some((box) => a < box[2] && c > box[0] && b < box[3] && d > box[1]);
   const labels = seen.filter(({ label }) => label).map(({ x, y, label }) => {
     const wide = label.length * 7 + 2;
     const places = [[x + 8, y - 7], [x - 8 - wide, y - 7], [x - wide / 2, y - 22], [x - wide / 2, y + 8], [x + 8, y - 20], [x + 8, y + 6], [x - 8 - wide, y - 20], [x - 8 - wide, y + 6]];
-    const box = places.map(([a, b]) => [a, b, a + wide, b + 14]).find(free);
+    const boxes = places.map(([a, b]) => [a, b, a + wide, b + 14]);
+    const box = boxes.find((one) => free(one, taken)) ?? boxes.find((one) => free(one, taken.slice(seen.length))); // better over a ring than none
     if (!box) return null; // the table names it
     taken.push(box);
     return text(left + box[0] + 1, box[1] + 11, label, { class: "pm-tag" });
