@@ -50,7 +50,9 @@ class CohortPanel:
         shown_when(toggle, self._kinds.box, self._kinds.update)
         self._declare = EndpointForm(state, on_error)
         declare = widgets.ToggleButton(
-            description="declare an endpoint", tooltip="say which columns hold time and event"
+            description="declare an endpoint",
+            tooltip="say which columns hold time and event",
+            layout={"width": "auto"},
         )
         shown_when(declare, self._declare.box, self._declare.update)
         self.box = column_box(

@@ -50,7 +50,7 @@ class PatientPanel:
         )
         self._risk_column.observe(lambda _: self._draw_risk(), "value")
         self._pathway_card = card("pm-card", self._pathways)
-        self._drug_cards = card("pm-two", card("pm-card", self._drugs), card("pm-card", self._drug_table))
+        self._drug_cards = card("pm-card", self._drugs), card("pm-card", self._drug_table)
         self._map_card, self._type_card = card("pm-card", self._map), card("pm-card", self._types)
         self._lacking = LiveFigure()
         self._absent: list[str] = []
@@ -59,7 +59,7 @@ class PatientPanel:
         self._details = column_box(
             card("pm-two", card("pm-card", self._summary), card("pm-card", self._timeline, self._altered)),
             card("pm-two", card("pm-card", self._similar), self._pathway_card),
-            self._drug_cards,
+            card("pm-two", *self._drug_cards),
             card("pm-two", self._map_card, self._type_card),
             card("pm-card", self._risk_column, self._risk),
             self._lacking,
@@ -91,9 +91,10 @@ class PatientPanel:
         said = "".join(f"<p class='pm-note'>{escape(text)}</p>" for text in dict.fromkeys(self._absent))
         self._lacking.show(charts.html(said))
 
-    def _leave_out(self, box: widgets.Widget, why: str) -> None:
-        """Fold a card that has nothing to show, and say why below the others."""
-        fold(box, bool(why))
+    def _leave_out(self, why: str, *boxes: widgets.Widget) -> None:
+        """Fold cards that have nothing to show (``why`` is empty where they have), and say why below."""
+        for box in boxes:
+            fold(box, bool(why))
         if why:
             self._absent.append(why)
 
@@ -135,7 +136,7 @@ class PatientPanel:
 
     def _draw_pathways(self) -> None:
         table = patient.pathway_percentiles(self._state)
-        self._leave_out(self._pathway_card, "No pathway activities for this cohort." if table.empty else "")
+        self._leave_out("No pathway activities for this cohort." if table.empty else "", self._pathway_card)
         if table.empty:
             return
         table = table.iloc[np.argsort(-np.abs(table["percentile"] - 50), kind="stable")[:MOST_ROWS]]
@@ -193,7 +194,8 @@ class PatientPanel:
         table = patient.alterations(self._state)
         if table.empty:
             return self._altered.show(charts.html(""))
-        cells = [_altered(row) for _, row in table.iterrows()]
+        least = charts.screen_rules(self._state).least
+        cells = [_altered(row, least) for _, row in table.iterrows()]
         self._altered.show(charts.html(f'<h4>Alterations</h4><ul class="pm-print">{"".join(cells)}</ul>'))
 
     def _draw_similar(self) -> None:
@@ -214,7 +216,7 @@ class PatientPanel:
         table = patient.patient_drugs(self._state)
         note = table.attrs.get("note", "")
         measure = next((name for name in ("ln_ic50", "auc") if name in table), None)
-        self._leave_out(self._drug_cards, note if table.empty or measure is None else "")
+        self._leave_out(note if table.empty or measure is None else "", *self._drug_cards)
         if table.empty or measure is None:
             return
         self._drug_table.fill(table, note)
@@ -251,13 +253,13 @@ class PatientPanel:
             ]
         )
         lacking = found.note or "No cells of this patient."
-        self._leave_out(self._type_card, lacking if types.empty or not len(found.rows) else "")
+        self._leave_out(lacking if types.empty or not len(found.rows) else "", self._type_card)
         if not types.empty and len(found.rows):
             note = f"{PERCENTILE} Of patients with at least 20 cells. {found.note}"
             self._types.show(charts.position_chart(types, "Composition of cell types", "cell_type", note))
         if len(found.rows):
             lacking = 'No map of the cells: they need obsm["X_umap"].' if found.embedding is None else ""
-        self._leave_out(self._map_card, lacking)
+        self._leave_out(lacking, self._map_card)
         if lacking:
             return
         rows = np.arange(len(found.embedding))
@@ -309,10 +311,12 @@ class PatientPanel:
         return self._risk.show(charts.message("Risk with its calibration", " ".join([*said, found.note])))
 
 
-def _altered(row: pd.Series) -> str:
+def _altered(row: pd.Series, least: int) -> str:
     """One cell of an oncoprint's row, with its meaning in words."""
     seen = "unknown" if row["altered"] is None else "altered" if row["altered"] else "unaltered"
     words = f"{row['alteration']} {row['kind']}: {seen} ({charts.words(row['value'])})"
-    share = f"{row['frequency']:.0f} % of the cohort"
+    n_altered = row["frequency"] * row["n_known"] / 100
+    few = min(n_altered, row["n_known"] - n_altered) < least
+    share = "in few, or in nearly all" if few else f"{row['frequency']:.0f} % of the cohort"
     sign = '<span class="pm-sign" aria-hidden="true"></span>'
     return f'<li class="pm-gene pm-{seen}">{sign}{escape(f"{words}, {share}")}</li>'
