@@ -21,8 +21,8 @@ import pandas as pd
 
 from .disclosure import Disclosure, coarse_curve, shown_counts
 from .filters import CategoryFilter, RangeFilter, RowsFilter
+from .small_counts import LEAST, suppress
 from .small_counts import shown as shown_number
-from .small_counts import suppress
 from .summaries import GENE, MISSING, Bars, Curve, Histogram
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _limit(value: float, is_date: bool) -> str:
 def screen_rules(state: CohortState) -> Disclosure:
     """What is hidden on the screen: small counts where the switch is on. Looking is not sharing: nothing is
     noted as shared."""
-    least = state.settings["least_count"] if state.settings["hide_small_counts"] else 0
+    least = max(state.settings["least_count"], LEAST) if state.settings["hide_small_counts"] else 0
     return Disclosure(least, filtered=state.n_selected < state.data.n)
 
 

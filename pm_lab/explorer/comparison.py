@@ -351,7 +351,8 @@ def pathway_difference(state: CohortState) -> pd.DataFrame:
     values = prepare_once(
         state.data, "pathways as numbers", lambda: prepare_values(pathways.to_numpy(np.float32))
     )
-    return _with_note(_tested(state, groups, values, pathways.columns, "pathway", set()), [UNADJUSTED])
+    circular = {one.key for one in groups.filters if one.key in pathways.columns}
+    return _with_note(_tested(state, groups, values, pathways.columns, "pathway", circular), [UNADJUSTED])
 
 
 def _tested(state, groups: Groups, values, names: pd.Index, called: str, circular: set[str]) -> pd.DataFrame:

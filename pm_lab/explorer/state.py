@@ -18,7 +18,7 @@ from . import saved
 from .choices import Choices, checked_setting
 from .cohort_data import CohortData
 from .groups import Group, group_from
-from .small_counts import shown, shown_of
+from .small_counts import LEAST, shown, shown_of
 
 MASKS_KEPT = 64
 PASSED = "endpoint"  # what CohortData.open calls an endpoint that was passed to it
@@ -316,7 +316,8 @@ class CohortState:
 
         Parameters
         ----------
-        hide : small counts, as in what is shared; by default as ``settings["hide_small_counts"]`` says.
+        hide : counts below ten (or ``settings["least_count"]``, where that is more), as in what is shared; by
+            default as ``settings["hide_small_counts"]`` says.
         """
         least = self._least(hide)
         if not self._now.filters:
@@ -326,7 +327,7 @@ class CohortState:
 
     def _least(self, hide: bool | None) -> int:
         hide = self.settings["hide_small_counts"] if hide is None else hide
-        return self.settings["least_count"] if hide else 0
+        return max(self.settings["least_count"], LEAST) if hide else 0
 
     def _count(self, hide: bool | None) -> Callable[[int], str]:
         least = self._least(hide)

@@ -1,7 +1,12 @@
-"""The curves of a saved notebook: an SVG by hand, since matplotlib takes longer to load than all else."""
+"""The curves of a saved notebook: an SVG by hand, since matplotlib takes longer to load than all else.
+
+It is an image and not a part of the page: in a notebook that is not trusted, JupyterLab shows images that are
+given as data, but of an SVG in the page the words alone.
+"""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +30,7 @@ FRAME = (
 )
 
 # Opened without its kernel, a notebook has the application's boxes but no figure in them: the summary stands.
+# A notebook that is not trusted loses this line, and has no boxes either.
 LIVE_ONLY = "<style>.pm-explorer:not(:has(.pm-figure)) { display: none }</style>"
 
 
@@ -41,15 +47,24 @@ def curves_chart(state: CohortState, rules: Disclosure) -> page.Html:
     lines = [_line(*one, place, end, rules) for place, one in enumerate(shown)]
     what = "cumulative incidence" if shown[0][0].kind == "incidence" else "share without event"
     words = "; ".join(f"{curve.name} {curve.survival[rows[-1]]:.2f}" for curve, rows in shown)
-    unit = page.as_html(shown[0][0].unit)
-    return page.Html(
-        f'<svg role="img" aria-label="{what}, at the end: {page.as_html(words)}" viewBox="0 0 400 200" '
-        f'style="max-width: 26em; background: #fff; font: 11px sans-serif">{FRAME}'
+    unit = _xml(shown[0][0].unit)
+    image = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 200" width="400" height="200" '
+        f'style="font: 11px sans-serif"><rect width="400" height="200" fill="#fff"/>{FRAME}'
         f'<text x="{RIGHT}" y="{BOTTOM + 15}" text-anchor="middle">{page.as_text(end)}</text>'
         f'<text x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 31}" text-anchor="middle">time, {unit}</text>'
         f'<text transform="translate(14 90) rotate(-90)" text-anchor="middle">{what}</text>'
         f"{''.join(lines)}</svg>"
     )
+    source = f"data:image/svg+xml;base64,{b64encode(image.encode()).decode()}"
+    return page.Html(
+        f'<img width="400" alt="{what}, at the end: {page.as_html(words)}; time, {unit}" src="{source}">'
+    )
+
+
+def _xml(text: str) -> str:
+    """Escaped, without what no XML may hold: a browser shows nothing of an image that has it."""
+    return page.as_html("".join(letter for letter in text if letter.isprintable()))
 
 
 def _line(curve: Curve, rows: np.ndarray, place: int, end: float, rules: Disclosure) -> str:
@@ -60,7 +75,7 @@ def _line(curve: Curve, rows: np.ndarray, place: int, end: float, rules: Disclos
     colour, dashes = COLOURS[place], "none" if place == 0 else "6 3"
     below = TOP + 10 + 14 * place if curve.kind == "incidence" else BOTTOM - 8 - 14 * place
     events = rules.events(curve.events, curve.n + curve.n_unknown, curve.cause)
-    label = page.as_html(f"{curve.name}: {events} with {curve.cause}")
+    label = _xml(f"{curve.name}: {events} with {curve.cause}")
     return (
         f'<path d="M{x[0]:.1f} {y[0]:.1f}{steps}" fill="none" stroke="{colour}" stroke-width="2" '
         f'stroke-dasharray="{dashes}"/>'

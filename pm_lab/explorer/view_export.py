@@ -14,6 +14,7 @@ from pm_lab.errors import DataError, PmLabError
 from . import charts, exports, report
 from .layout import card, column_box, labelled, row_box
 from .live_figure import LiveFigure
+from .small_counts import LEAST
 from .state import CohortState
 
 FIGURES_OF = [("cohort", "cohort"), ("groups A and B", "compare"), ("patient", "patient"), ("gene", "gene")]
@@ -56,7 +57,7 @@ class ExportPanel:
     def update(self, changed: set[str]) -> None:
         """Draw what a change concerns."""
         state = self._state
-        least = state.settings["least_count"]
+        least = max(state.settings["least_count"], LEAST)
         self._patient.disabled = state.patient is None
         self._patient.tooltip = "choose a patient in the patient tab first" if state.patient is None else ""
         self._note.show(charts.message("What leaves the explorer", HIDING.format(least=least)))

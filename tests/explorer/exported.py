@@ -1,5 +1,8 @@
 """Cohorts for the tests of what leaves the explorer: an ordinary one, and one that tries to break a page."""
 
+import base64
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -65,3 +68,12 @@ def hostile() -> CohortState:
     genes = expression(clinical()).set_axis(table.index).rename(columns={"GENE0": SCRIPT, "GENE1": "$x_"})
     drugs = predictions(table.index[:5]).replace({"Slowib": IMAGE})
     return CohortState(CohortData.open((table, genes), predictions=drugs, endpoint=dict(SPEC)))
+
+
+def unpacked(html: str) -> str:
+    """A summary with its image as the SVG that it is, to be read."""
+    return re.sub(
+        r'<img [^>]*src="data:image/svg\+xml;base64,([^"]*)">',
+        lambda found: base64.b64decode(found[1]).decode(),
+        html,
+    )

@@ -1,5 +1,6 @@
 """Groups A and B: numbers as pm_lab.survival and scipy have them, and no p where it would mean nothing."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -287,6 +288,19 @@ def test_pathways_and_what_is_not_there(built_in, followed):
     ):  # fmt: skip
         empty = function(clinical)
         assert empty.empty and note in empty.attrs["note"]
+
+
+def test_a_pathway_that_chose_the_groups_has_no_p():
+    rng = np.random.default_rng(0)
+    names = [f"p{i}" for i in range(60)]
+    scores = pd.DataFrame(rng.normal(size=(60, 2)), names, ["HYPOXIA", "P53_TARGETS"])
+    bulk = anndata.AnnData(rng.normal(size=(60, 3)), obs=scores[["HYPOXIA"]], obsm={"pathways": scores})
+    state = state_of(bulk)
+    state.set_group("A", {"column": "HYPOXIA", "low": 0.0})
+    found = pathway_difference(state).set_index("pathway")
+    assert found.loc["HYPOXIA", ["t", "p", "padj"]].isna().all() and found.loc["HYPOXIA", "difference"] > 1
+    assert 0 < found.loc["P53_TARGETS", "p"] <= found.loc["P53_TARGETS", "padj"] <= 1
+    assert "HYPOXIA: no p, since the groups were chosen by it" in found.attrs["note"]
 
 
 def test_composition_as_pm_lab_singlecell(with_cells):

@@ -4,6 +4,7 @@ import datetime
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -46,7 +47,7 @@ def broken_into():
 
 
 def test_nothing_of_the_data_becomes_markup(broken_into):
-    for html in broken_into:
+    for html in (*broken_into[:2], exported.unpacked(broken_into[2])):
         page = Page(html)
         assert not page.tags & {"script", "img", "iframe", "object", "link", "base", "form"}
         assert not [name for name, _ in page.attributes if name.startswith("on")]
@@ -58,7 +59,7 @@ def test_a_page_names_no_address_and_forbids_loading(broken_into):
     for html in broken_into:
         page = Page(html)
         links = [value for name, value in page.attributes if name in ("href", "src", "xlink:href", "data")]
-        assert all(value.startswith("#") for value in links)
+        assert all(value.startswith(("#", "data:image/svg+xml;base64,")) for value in links)
         assert "://" not in html
         assert "@import" not in html
     assert "default-src 'none'" in broken_into[0]
@@ -99,7 +100,8 @@ def test_few_selected_people_are_hidden_unless_asked_for():
     state = exported.ordinary()
     state.set_categories("subtype", ["rare"])
     hidden, shown = (Page(cohort_report(state, hide_small_counts=hide)).text for hide in (True, False))
-    assert "subtype = rare" in hidden
+    assert "subtype = a rare value" in hidden
+    assert "subtype = rare" in shown
     assert "7 of 200" not in hidden
     assert "<10 people" in hidden
     assert "7 of 200" in shown
@@ -203,12 +205,25 @@ def test_a_saved_notebook_shows_aggregates_alone():
     state = CohortState(CohortData.open(table, endpoint=dict(exported.SPEC)))
     state.set_range("age", 45, 60)
     state.select_patient("Zzyzx-003")
-    html = static_summary(state)
+    html = exported.unpacked(static_summary(state))
     assert "Zzyzx" not in html
     assert not [age for age in table["age"] if f"{age:.4f}" in html]
     assert f"{state.n_selected} of 200" in html
-    assert Page(html).tags.isdisjoint({"script", "html", "style"})
+    assert Page(html).tags.isdisjoint({"script", "html"})
     assert len(html) < 60_000
+
+
+def test_curves_of_a_saved_notebook_are_an_image_that_every_notebook_shows(broken_into):
+    for html in (static_summary(exported.ordinary()), broken_into[2]):
+        assert not Page(html).tags & {
+            "svg",
+            "text",
+            "path",
+        }  # untrusted notebooks lose them, but for their words
+        described = dict(Page(html).attributes)["alt"]
+        assert re.search(r"share without event, at the end: .* 0\.\d\d; time, ", described)
+        image = re.search(r"<svg.*</svg>", exported.unpacked(html), re.DOTALL)[0]
+        assert len(ET.fromstring(image).findall("{http://www.w3.org/2000/svg}path")) >= 2  # axes, and curves
 
 
 def test_odd_cohorts_still_have_reports():
