@@ -170,10 +170,12 @@ class Explorer:
         state = self.state
         found = counts(state)
         rules = charts.screen_rules(state)
-        numbers = [_number(rules.part(found["n_selected"], found["n"]), found["n"], "patients")]
+        # Everyone is nobody's small rest.
+        part = rules.part if rules.filtered else lambda n, _: rules.people(n)
+        numbers = [_number(part(found["n_selected"], found["n"]), found["n"], "patients")]
         if "events_selected" in found:
             some, events = found["events_selected"], found["events"]
-            numbers.append(_number(rules.part(some, events), events, f"events ({state.endpoint})"))
+            numbers.append(_number(part(some, events), events, f"events ({state.endpoint})"))
         self._said.show(
             charts.html(
                 f'<div class="pm-numbers">{"".join(numbers)}<span class="pm-note">{RESEARCH}</span></div>'
