@@ -7,6 +7,7 @@ figure shows.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ MOST_HIDDEN = 0.1  # of the people, by small bins
 MOST_BARS = 8  # of a category in print; how many have another one is said
 MOST_DOTS = 3_000  # more of them are drawn as pixels in vector files
 MOST_LABEL = 28  # characters of a name beside an axis
+MOST_NAME = 160  # of a group in a legend, where it is wrapped: its thresholds must be read
+LETTERS = 16  # of a legend, in an inch
 FEW = "hatched: hidden (few people, or few could be worked out)"
 
 
@@ -253,16 +256,16 @@ def survival_figure(
     With small counts hidden curves are those of :func:`shared_curves.shown_curves`.
     """
     groups = list({curve.name: curve for curve in curves}.values())
-    figure = new_figure(width, 2.35 + 0.15 * len(groups))
+    labels = [_labelled(curve, rules, width) for curve in curves]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure = new_figure(width, 2.4 + 0.15 * len(groups) + 0.13 * lines)
     ax, table = figure.subplots(2, 1, height_ratios=[10, 0.9 + 0.85 * len(groups)], sharex=True)
     unit, incidence = curves[0].unit, curves[0].kind == "incidence"
     colour = {curve.name: COLOURS[i % len(COLOURS)] for i, curve in enumerate(groups)}
     causes = list(dict.fromkeys(curve.cause for curve in curves))
-    for curve, numbers in zip(curves, at_risk, strict=True):
+    for curve, numbers, label in zip(curves, at_risk, labels, strict=True):
         rows = coarse_curve(numbers, rules)
         style = DASHES[(causes.index(curve.cause) if incidence else groups.index(_of(groups, curve))) % 4]
-        label = f"{short(curve.name)}{f', {curve.cause}' if incidence else ''}: "
-        label += f"{rules.events(curve.events, curve.n + curve.n_unknown, curve.cause)} with event"
         look = {"color": colour[curve.name], "linestyle": style}
         time = np.append(curve.time[rows], _last(curve, numbers, rules))
         ax.step(time, _extended(curve.survival[rows]), where="post", linewidth=1.3, label=label, **look)
@@ -272,9 +275,7 @@ def survival_figure(
     end = np.nanmax(ends) if np.isfinite(ends).any() else 1.0
     ax.set(ylim=(0, None if incidence else 1.03), xlim=(0, max(end, 1e-9) * 1.02))
     ax.set_ylabel("cumulative incidence" if incidence else "share without event")
-    if incidence:
-        ax.set_ylim(0, ax.get_ylim()[1] * (1.1 + 0.12 * len(curves)))  # room for the legend
-    ax.legend(fontsize=7, loc="upper left" if incidence else "lower left", handlelength=1.8)
+    figure.legend(fontsize=7, loc="outside upper left", handlelength=1.8, borderpad=0.1)
     ax.tick_params(labelbottom=True)
     ax.set_xlabel(f"time, {unit}", labelpad=1)
     steps = f"steps of ≥{rules.least} events" if rules.least else ""
@@ -283,6 +284,14 @@ def survival_figure(
     _numbers_at_risk(table, groups, colour, rules, end)
     figure.set_label(survival_words(curves, at_risk, rules))
     return figure
+
+
+def _labelled(curve: Curve, rules: Disclosure, width: float) -> str:
+    """A curve in the legend, in as many lines as it needs."""
+    cause = f", {short(curve.cause)}" if curve.kind == "incidence" else ""
+    events = rules.events(curve.events, curve.n + curve.n_unknown, curve.cause)
+    label = f"{short(curve.name, MOST_NAME)}{cause}: {events} with event"
+    return textwrap.fill(label, int(LETTERS * width))
 
 
 def _of(groups: list[Curve], curve: Curve) -> Curve:
@@ -312,13 +321,18 @@ def _numbers_at_risk(ax: Axes, groups: list[Curve], colour: dict, rules: Disclos
                 continue
             ax.text(tick, -row, text, ha="center", va="center", fontsize=7, color=colour[curve.name])
     ax.set(ylim=(-len(groups) + 0.4, 0.6))
-    ax.set_yticks([-row for row in range(len(groups))], [short(curve.name, 18) for curve in groups])
+    ax.set_yticks([-row for row in range(len(groups))], [_row_name(curve.name) for curve in groups])
     for label, curve in zip(ax.get_yticklabels(), groups, strict=True):
         label.set(color=colour[curve.name], fontsize=7)
     ax.set_title("number at risk", fontsize=7, pad=2, color=GREY)
     ax.tick_params(length=0, labelbottom=False)
     ax.tick_params(axis="y", pad=14)  # the first number stands around the left end of the axis
     ax.set_frame_on(False)
+
+
+def _row_name(name: str) -> str:
+    """Of a compared group its letter, which the legend explains: a cut name would lose its threshold."""
+    return name[0] if name.startswith(("A: ", "B: ")) else short(name, 18)
 
 
 def survival_words(curves: list[Curve], at_risk: list[np.ndarray], rules: Disclosure) -> str:

@@ -119,7 +119,7 @@ def cells_figure(cells: PatientCells) -> Figure:
 def drugs_figure(table: pd.DataFrame, measure: str, most: int = 15) -> Figure:
     """Predicted responses with their intervals, in the order of the ranking."""
     table = table.head(most)
-    figure = new_figure(4.2, 0.7 + 0.18 * len(table))
+    figure = new_figure(4.2, 0.9 + 0.18 * len(table))
     ax = figure.subplots()
     place = np.arange(len(table))
     outside = table.get("out_of_distribution", pd.Series(False, table.index)).to_numpy(bool)
@@ -134,8 +134,27 @@ def drugs_figure(table: pd.DataFrame, measure: str, most: int = 15) -> Figure:
     _rows(ax, table["drug"])
     ax.set_xlabel("predicted ln IC50 (µM), with interval" if measure == "ln_ic50" else f"predicted {measure}")
     ax.set_title("A research ranking, never a recommendation", fontsize=7)
-    ax.legend(fontsize=6.5, loc="best")
-    figure.set_label(f"Drugs in the order of a research ranking, no advice: {', '.join(table['drug'])}.")
+    figure.legend(fontsize=6.5, loc="outside lower center", ncols=2, borderpad=0.1)
+    names = list(table["drug"])
+    if "percentile" in table:
+        known = table["percentile"].notna()
+        numbers = [
+            f"{value:.0f}" if there else "–" for value, there in zip(table["percentile"], known, strict=True)
+        ]
+        right = ax.secondary_yaxis("right")
+        right.set_yticks(place, numbers, fontsize=7)
+        right.tick_params(length=0)
+        right.spines["right"].set_visible(False)
+        ax.annotate(
+            "percentile",
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=7,
+        )
+        names = [f"{name} (percentile {n})" for name, n in zip(names, numbers, strict=True)]
+    figure.set_label(f"Drugs in the order of a research ranking, no advice: {', '.join(names)}.")
     return figure
 
 

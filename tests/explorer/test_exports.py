@@ -12,6 +12,9 @@ from PIL import Image
 
 from pm_lab.errors import DataError, PmLabWarning
 from pm_lab.explorer import CohortState, figure_files, selection_code, selection_csv, state_json
+from pm_lab.explorer.disclosure import Disclosure
+from pm_lab.explorer.patient_figures import drugs_figure
+from pm_lab.explorer.view_figures import survival_chart
 from tests.explorer import exported
 
 
@@ -190,6 +193,35 @@ def test_numbers_at_risk_in_a_shared_figure_are_never_small(looked_at):
         shown = texts[texts.index("time, months") + 1 : texts.index("number at risk")]
         small = [text for text in shown if text.isdigit() and int(text) < 10]
         assert bool(small) != hide
+
+
+def test_long_names_of_groups_keep_their_thresholds_and_the_curves_their_room():
+    state = exported.ordinary()
+    areas = []
+    for groups in ({}, {"A": "selection", "B": "rest"}):
+        state.set_range("age", 40.25, 62.75)
+        state.set_categories("mutation_TP53", ["False"])
+        for name, source in groups.items():
+            state.set_group(name, source)
+        split = "groups" if groups else None
+        figure = survival_chart(state, Disclosure(0, filtered=True), split)
+        figure.draw_without_rendering()
+        areas.append(figure.axes[0].get_position().height * figure.get_figheight())
+        page, legend = figure.bbox, figure.legends[0].get_window_extent()
+        assert legend.x0 >= 0 and legend.x1 <= page.x1 and legend.y1 <= page.y1
+        assert legend.y0 >= figure.axes[0].get_window_extent().y1  # no curve lies below it
+    said = " ".join(" ".join(text.get_text().split()) for text in figure.legends[0].get_texts())
+    assert "A: 40.25 ≤ age < 62.75 and mutation_TP53 = False: " in said
+    assert areas[1] > 0.9 * areas[0]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["A", "B"]
+
+
+def test_drugs_show_the_percentile_that_orders_them():
+    table = pd.DataFrame({"drug": ["x", "y"], "ln_ic50": [2.0, -1.0], "percentile": [3.0, np.nan]})
+    figure = drugs_figure(table, "ln_ic50")
+    right = figure.axes[0].child_axes[0]
+    assert [label.get_text() for label in right.get_yticklabels()] == ["3", "–"]
+    assert "x (percentile 3)" in figure.get_label()
 
 
 def test_png_and_pdf(looked_at):
