@@ -152,6 +152,8 @@ class PatientPanel:
         in_unit = table["unit"].nunique() == 1
         times = table["time" if in_unit else "days"].to_numpy(float)
         known = np.isfinite(times)
+        if not known.all():
+            self._absent.append(_apart(table[~known], table.attrs["note"]))
         table, times = table[known], times[known]
         rows = [
             {
@@ -320,3 +322,13 @@ def _altered(row: pd.Series, least: int) -> str:
     share = "in few, or in nearly all" if few else f"{row['frequency']:.0f} % of the cohort"
     sign = '<span class="pm-sign" aria-hidden="true"></span>'
     return f'<li class="pm-gene pm-{seen}">{sign}{escape(f"{words}, {share}")}</li>'
+
+
+def _apart(table: pd.DataFrame, note: str) -> str:
+    """What the timeline has no place for, with its date or time, and why."""
+    parts = [
+        f"{row.what} {row.time:.3g} {row.unit}" if pd.isna(row.date) else f"{row.what} {row.date:%Y-%m-%d}"
+        for row in table.itertuples()
+    ]
+    why = note or "Their unit leads to no number of days."
+    return f"Not in the timeline: {', '.join(parts)}. {why}"

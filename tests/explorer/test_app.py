@@ -264,6 +264,16 @@ def test_a_lasso_is_named_briefly_and_drawn_with_few_corners(clinical):
     assert header.index("<details") < header.index("with the corners")
 
 
+def test_dates_that_the_timeline_has_no_place_for_are_said(explorer, clinical):
+    explorer.state.select_patient("SECRET-003")
+    panel = opened(explorer, "patient")
+    seen = clinical.loc["SECRET-003", "seen"]
+    placed = [row["label"] for row in panel._timeline.description["rows"]]
+    assert placed == ["time zero", "endpoint: end of follow-up"]
+    said = panel._lacking.description["html"]
+    assert f"Not in the timeline: seen {seen:%Y-%m-%d}. Dates stand apart" in said
+
+
 def test_warnings_are_shown_inside_with_small_counts_hidden(clinical, recwarn):
     clinical.loc[clinical.index[:2], "age"] = 93.0
     explorer = pm.explore(clinical)
