@@ -215,11 +215,8 @@ def test_a_saved_notebook_shows_aggregates_alone():
 
 def test_curves_of_a_saved_notebook_are_an_image_that_every_notebook_shows(broken_into):
     for html in (static_summary(exported.ordinary()), broken_into[2]):
-        assert not Page(html).tags & {
-            "svg",
-            "text",
-            "path",
-        }  # untrusted notebooks lose them, but for their words
+        # a notebook that is not trusted would keep the words alone
+        assert not Page(html).tags & {"svg", "text", "path"}
         described = dict(Page(html).attributes)["alt"]
         assert re.search(r"share without event, at the end: .* 0\.\d\d; time, ", described)
         image = re.search(r"<svg.*</svg>", exported.unpacked(html), re.DOTALL)[0]
