@@ -100,12 +100,10 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def document(
-    title: str, kind: str, body: Iterable[str], use: str, footer: Mapping[str, Any], one_sheet: bool = False
-) -> str:
+def document(title: str, kind: str, body: Iterable[str], use: str, footer: Mapping[str, Any]) -> str:
     """The whole page: header with the title and how it may be used, sections, footer with its origin.
 
-    ``one_sheet`` prints a little smaller, for a page that is to fit on one sheet.
+    It is printed a little smaller than shown: a patient, or a cohort without groups, fits on one sheet.
     """
     origin = "".join(f"<dt>{as_html(name)}</dt><dd>{as_html(value)}</dd>" for name, value in footer.items())
     return (
@@ -113,7 +111,7 @@ def document(
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{as_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f'<main class="{"sheet" if one_sheet else "sheets"}">\n'
+        '<main class="sheet">\n'
         f'<header><div><p class="kind">{as_html(kind)}</p><h1>{as_html(title)}</h1></div>'
         f'<p class="use">{as_html(use)}</p></header>\n'
         + "\n".join(body)

@@ -102,7 +102,7 @@ def patient_report(
     name = f"in row {row + 1}" if "patient" in rules.left_out else patient
     kind = f"Patient report · pm_lab explorer · {state.data.source}"
     body = patient_page.blocks(state, row, rules, show_similar, risk)
-    return page.document(f"Patient {name}", kind, body, RESEARCH_USE, origin, one_sheet=True)
+    return page.document(f"Patient {name}", kind, body, RESEARCH_USE, origin)
 
 
 def static_summary(state: CohortState) -> str:

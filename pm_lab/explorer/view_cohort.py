@@ -279,6 +279,7 @@ class EmbeddingCard:
             lasso=True,
             pick=True,
             points=f"{id(state.data)} {name}",
+            least=charts.screen_rules(state).least,
             polygon=[list(p) for p in chosen.polygon] if isinstance(chosen, LassoFilter) else None,
             rings=self._ring(),
             height=330,

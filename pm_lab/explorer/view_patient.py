@@ -28,7 +28,7 @@ EVENT_COLOURS = {
     "measured": 5,
     "date": 7,
 }
-PERCENTILE = "Percentile within the cohort; the dark part of each scale is the middle half."
+PERCENTILE = "Percentile within the cohort; the middle half is marked on each scale."
 
 
 class PatientPanel:
