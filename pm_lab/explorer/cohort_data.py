@@ -70,7 +70,7 @@ class CohortData:
         Parameters
         ----------
         cohort : a Cohort, an AnnData of patients × genes, a table with one row per patient, a pair of tables
-            (clinical, expression of patients × genes), or a path (.h5ad, .zarr, .csv, .tsv, .txt, .parquet).
+            (clinical, expression of patients × genes), or a path (.h5ad, .zarr, .csv, .tsv, .txt).
             Patients are named by the column ``patient``, else by the rows.
         cells : AnnData with ``obs["patient"]``, or its path; by default those of a Cohort.
         predictions : as :meth:`pm_lab.drug_response.DrugResponseModel.predict` returns it.

@@ -70,36 +70,10 @@ def _from_path(path: str | Path) -> Parts:
         parts = _from_anndata(datasets.read_anndata(path))
     elif suffix in TABLES:
         parts = _from_table(_with_names(datasets.read_table(path, float_precision="round_trip")))
-    elif suffix in (".parquet", ".pq"):
-        parts = _from_table(_with_names(_read_parquet(path)))
     else:
-        raise DataError(
-            f"{Path(path).name}: a cohort is read from .h5ad, .zarr, .csv, .tsv, .txt or .parquet."
-        )
+        raise DataError(f"{Path(path).name}: a cohort is read from .h5ad, .zarr, .csv, .tsv or .txt.")
     parts.source = Path(path).name
     return parts
-
-
-def _read_parquet(path: str | Path) -> pd.DataFrame:
-    import psutil
-    import pyarrow.parquet
-
-    if "://" in str(path):
-        raise DataError(f"{path} is an address: download the file first, then pass its path.")
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"{path} does not exist, or is no file.")
-    try:
-        about = pyarrow.parquet.read_metadata(path)
-        if about.num_rows * about.num_columns * 8 > psutil.virtual_memory().available:
-            raise DataError(
-                f"{path.name} declares {about.num_rows:,} rows × {about.num_columns:,}: too many."
-            )
-        return pd.read_parquet(path)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:
-        raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _with_names(table: pd.DataFrame) -> pd.DataFrame:

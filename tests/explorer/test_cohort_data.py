@@ -80,35 +80,28 @@ def test_every_form_gives_the_same_cohort(clinical, expression, tmp_path):
     whole.write_h5ad(tmp_path / "c.h5ad")
     clinical.to_csv(tmp_path / "c.csv")
     clinical.to_csv(tmp_path / "c.tsv.gz", sep="\t")
-    clinical.to_parquet(tmp_path / "c.parquet")
-    clinical.reset_index().to_parquet(tmp_path / "flat.parquet")
     with_genes = {
         CohortData.open(form).hash
         for form in (whole, tmp_path / "c.h5ad", str(tmp_path / "c.h5ad"), (clinical, expression))
     }
     with_genes.add(CohortData.open((clinical, expression.sample(frac=1, random_state=0))).hash)
     plain = {CohortData.open(form).hash for form in (clinical, clinical.reset_index())}
-    plain |= {
-        CohortData.open(tmp_path / name).hash for name in ("c.csv", "c.tsv.gz", "c.parquet", "flat.parquet")
-    }
+    plain |= {CohortData.open(tmp_path / name).hash for name in ("c.csv", "c.tsv.gz")}
     assert len(with_genes) == len(plain) == 1 and with_genes != plain
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.h5ad").write_text("no")
-    (tmp_path / "bad.parquet").write_text("no")
     (tmp_path / "bad.xlsx").write_text("no")
     for name, message in (
         ("bad.h5ad", "not an h5ad"),
-        ("bad.parquet", "cannot be read"),
         ("bad.xlsx", "is read from"),
         ("none.csv", "does not exist"),
-        ("none.parquet", "does not exist"),
     ):
         with pytest.raises(DataError, match=message):
             CohortData.open(tmp_path / name)
     with pytest.raises(DataError, match="address"):
-        CohortData.open("https://example.org/c.parquet")
+        CohortData.open("https://example.org/c.csv")
 
 
 @pytest.mark.parametrize("name", ["Patient_ID", "sample", "Unnamed: 0"])
