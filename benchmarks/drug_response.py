@@ -313,7 +313,9 @@ def not_judged(split: str, models: list[str], peers: bool) -> list[str]:
     """Targets of a split that this choice of models leaves out."""
     if split not in [*TARGETS, "LDO"]:
         return [f"{split} has no targets"]
-    lines = [] if "network" in models and len(models) > 1 else [f"{split}: all, they need the network and another model"]
+    lines = []
+    if "network" not in models or len(models) < 2:
+        lines.append(f"{split}: all, they need the network and another model")
     if split == "LDO" and "mean_effects" not in models:
         lines.append("LDO: the network beside mean_effects")
     if split == "LCO":
