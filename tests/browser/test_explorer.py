@@ -486,7 +486,7 @@ def test_a_notebook_without_a_kernel_shows_the_summary(saved, browser, jupyterla
     base, token = jupyterlab.split("/?token=")
     with opened(browser) as page:
         page.goto(f"{base}/lab/workspaces/saved/tree/saved.ipynb?token={token}")
-        page.get_by_role("button", name="No Kernel", exact=True).click(timeout=SLOW)
+        page.get_by_role("dialog").get_by_role("button", name="No Kernel", exact=True).click(timeout=SLOW)
         summary = page.locator(".pm-lab-static")
         expect(summary).to_be_visible(timeout=SLOW)
         expect(summary).to_contain_text("150")
