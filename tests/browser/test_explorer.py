@@ -98,7 +98,7 @@ def application(browser, jupyterlab):
     keep(jupyterlab, NOTEBOOK, {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4})
     base, token = jupyterlab.split("/?token=")
     with opened(browser) as page:
-        page.goto(f"{base}/lab/tree/{NOTEBOOK}?token={token}")
+        page.goto(f"{base}/lab/workspaces/explorer/tree/{NOTEBOOK}?token={token}")
         ready = page.locator('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]')
         ready.wait_for(timeout=SLOW)
         run_all(page)
