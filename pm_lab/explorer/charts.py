@@ -5,7 +5,7 @@ Why code of our own and neither bqplot nor plotly (first view of 10,000 patients
 bqplot 0.13.1 sent .16 MB and .98 MB of code, .01 to .09 s. But drawings of both have no role, name or place
 in the tab order, nor can be given them from Python; bars filter by mouse alone; their traits stay in every
 notebook saved with its widgets; embeddings, volcanos and tables would need jupyter-scatter (2.1 MB a figure,
-WebGL, its points saved too) and itables (.6 MB). Here: 53 kB a page for all of them, HTML buttons and
+WebGL, its points saved too) and itables (.6 MB). Here: 55 kB a page for all of them, HTML buttons and
 sliders, data by message, the theme's own colours; points are painted without WebGL.
 """
 
