@@ -13,3 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={"explorer.app": ["explore"]},
 )
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where JupyterLab finds the front end, once it is built."""
+    return [{"src": "labextension", "dest": "pm-lab-extension"}]
