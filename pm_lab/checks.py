@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from . import keys
-from .errors import DataError
+from .errors import DataError, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,7 +232,7 @@ def unique_names(adata: AnnData) -> None:
         twice = index[index.duplicated()].unique()
         if len(twice):
             raise DataError(
-                f"{len(twice):,} {what} names occur more than once: {_first(twice)}. Mend: {mend}."
+                f"{len(twice):,} {what} names occur more than once: {listed(twice)}. Mend: {mend}."
             )
 
 
@@ -254,14 +254,14 @@ def obs_column(adata: AnnData, key: str, argument: str = "key") -> pd.Series:
     """
     if key not in adata.obs:
         raise DataError(
-            f"obs has no column {key!r}; it has {_first(adata.obs.columns, 12)}. Pass {argument}=..."
+            f"obs has no column {key!r}; it has {listed(adata.obs.columns, 12)}. Pass {argument}=..."
         )
     column = adata.obs[key]
     missing = column.isna()
     if missing.any():
         raise DataError(
             f"obs[{key!r}] is missing for {int(missing.sum()):,} of {len(column):,} rows "
-            f"({_first(column.index[missing])}). Fill it in, or drop those rows first."
+            f"({listed(column.index[missing])}). Fill it in, or drop those rows first."
         )
     return column
 
@@ -284,7 +284,7 @@ def keep(adata: AnnData) -> pd.Series:
     column = obs_column(adata, keys.KEEP)
     if not is_bool_dtype(column.dtype):
         raise DataError(
-            f"obs[{keys.KEEP!r}] holds {column.dtype} ({_first(column.astype(str).unique())}), not booleans. "
+            f"obs[{keys.KEEP!r}] holds {column.dtype} ({listed(column.astype(str).unique())}), not booleans. "
             f'Mend: cells.obs["{keys.KEEP}"] = cells.obs["{keys.KEEP}"].astype(str) == "True".'
         )
     return column.astype(bool)
@@ -321,7 +321,7 @@ def symbols(adata: AnnData) -> None:
     likely = [name for name in adata.var.columns if "symbol" in name.lower() or "gene_name" in name.lower()]
     hint = f"var[{likely[0]!r}] may hold them" if likely else "map them with the annotation of your data"
     raise DataError(
-        f"{int(ensembl.sum()):,} of {adata.n_vars:,} gene names are Ensembl ids ({_first(adata.var_names)}), "
+        f"{int(ensembl.sum()):,} of {adata.n_vars:,} gene names are Ensembl ids ({listed(adata.var_names)}), "
         f"but gene symbols are needed: {hint}; set adata.var_names to the symbols."
     )
 
@@ -359,6 +359,38 @@ def shares(**values) -> None:
             raise DataError(f"{name}={value!r}: a share below 1 and above 0 is needed{meant}.")
 
 
-def _first(names, n: int = 5) -> str:
-    shown = ", ".join(map(str, names[:n]))
-    return f"{shown}, ..." if len(names) > n else shown
+def scale_of(values: np.ndarray) -> tuple[str, str]:
+    """Say what a sample of a matrix's values looks like, without refusing anything.
+
+    Parameters
+    ----------
+    values : a sample, such as some of the stored values of a sparse matrix.
+
+    Returns
+    -------
+    tuple of str
+        ``"counts"``, ``"log"``, ``"scaled"`` or ``"unknown"``, and the reason in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pm_lab import checks
+    >>> checks.scale_of(np.array([0.0, 3.0, 12.0]))[0], checks.scale_of(np.log1p([0.0, 3.0, 12.0]))[0]
+    ('counts', 'log')
+    """
+    import numpy as np
+
+    values = np.asarray(values).ravel()
+    if values.dtype.kind not in "iuf":
+        return "unknown", f"it holds {values.dtype}, not numbers"
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not known.any():
+        return "unknown", "no value other than zero was found"
+    smallest, largest = float(known.min()), float(known.max())
+    if smallest < 0:
+        return "scaled", f"negative values, down to {smallest:.3g}: scaled, centred or batch-corrected"
+    if known.dtype.kind in "iu" or bool((known == known.round()).all()):
+        return "counts", f"whole numbers only, up to {largest:,.0f}"
+    if largest < LARGEST_LOG:
+        return "log", f"fractions, none negative, up to {largest:.3g}"
+    return "unknown", f"fractions up to {largest:,.4g}: no logarithm was taken (CPM, TPM or estimated counts)"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pm_lab import checks, keys
 from pm_lab.design import as_text, level_name
-from pm_lab.errors import DataError, DesignError, PmLabWarning
+from pm_lab.errors import DataError, DesignError, PmLabWarning, listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -211,12 +211,12 @@ def specification(cohort: AnnData | pd.DataFrame, endpoint: str | Mapping) -> di
 def column(obs: pd.DataFrame, name: str, role: str) -> pd.Series:
     """A column of the patients' table without missing values, or an error that names the role it plays."""
     if name not in obs:
-        raise DataError(f"there is no column {name!r} ({role}); there are {_first(obs.columns, 12)}.")
+        raise DataError(f"there is no column {name!r} ({role}); there are {listed(obs.columns, 12)}.")
     missing = obs[name].isna()
     if missing.any():
         raise DataError(
             f"{name!r} ({role}) is missing for {int(missing.sum()):,} of {len(obs):,} patients "
-            f"({_first(obs.index[missing])}). Fill it in, or leave these patients out knowingly: "
+            f"({listed(obs.index[missing])}). Fill it in, or leave these patients out knowingly: "
             f"cohort[cohort.obs[{name!r}].notna()].copy()."
         )
     return obs[name]
@@ -227,7 +227,7 @@ def _one_row_per_patient(obs: pd.DataFrame) -> None:
     twice = names[names.duplicated()].unique()
     if len(twice):
         raise DataError(
-            f"{len(twice):,} patients have more than one row ({_first(twice)}); a patient has one time to an "
+            f"{len(twice):,} patients have more than one row ({listed(twice)}); a patient has one time to an "
             "event. Keep one row (sample) of each."
         )
 
@@ -236,7 +236,7 @@ def _times(obs: pd.DataFrame, name: str, role: str) -> pd.Series:
     values = column(obs, name, role)
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         raise DataError(
-            f"{name!r} ({role}) holds {values.dtype} ({_first(values.unique(), 3)}), not numbers. Make it "
+            f"{name!r} ({role}) holds {values.dtype} ({listed(values.unique(), 3)}), not numbers. Make it "
             "the time since time zero, in the unit that the endpoint declares."
         )
     values = values.astype(float)
@@ -247,7 +247,7 @@ def _times(obs: pd.DataFrame, name: str, role: str) -> pd.Series:
         if wrong.any():
             raise DataError(
                 f"{name!r} ({role}) is {what} for {int(wrong.sum()):,} of {len(values):,} patients "
-                f"({_first(values.index[wrong])}; smallest {values.min():g}). {mend}"
+                f"({listed(values.index[wrong])}; smallest {values.min():g}). {mend}"
             )
     return values
 
@@ -297,7 +297,7 @@ def _entered_before_the_end(table: pd.DataFrame, spec: dict) -> None:
     if late.any():
         raise DataError(
             f"{int(late.sum()):,} of {len(table):,} patients enter at or after their end "
-            f"({_first(table.index[late])}): {spec['entry']!r} must be below {spec['time']!r}. Such patients "
+            f"({listed(table.index[late])}): {spec['entry']!r} must be below {spec['time']!r}. Such patients "
             "were never at risk under observation: leave them out knowingly."
         )
 
@@ -313,7 +313,7 @@ def _has_events(obs: pd.DataFrame, table: pd.DataFrame, spec: dict) -> None:
     if at_zero.any():
         warnings.warn(
             f"{int(at_zero.sum()):,} patients have their event at time zero "
-            f"({_first(table.index[at_zero])}): an event at diagnosis, or a missing date that was filled in. "
+            f"({listed(table.index[at_zero])}): an event at diagnosis, or a missing date that was filled in. "
             "Nothing measured at time zero predicts it.",
             PmLabWarning,
             stacklevel=5,
@@ -352,7 +352,7 @@ def check_measured(cohort, endpoint: str | Mapping, covariates: Iterable[str]) -
         if late.any():
             raise DesignError(
                 f"{name!r} was measured after time zero in {int(late.sum()):,} of {len(obs):,} patients "
-                f"({_first(obs.index[late])}; up to {time.max():.4g} {spec['unit']}). Only patients who got "
+                f"({listed(obs.index[late])}; up to {time.max():.4g} {spec['unit']}). Only patients who got "
                 "that far have a value, so it would seem to protect (immortal time). Mend: use a value known "
                 "at time zero, or start the clock at the measurement, or declare it as the entry."
             )
@@ -390,8 +390,3 @@ def _time_of_measurement(obs: pd.DataFrame, spec: dict, name: str, when: str | f
         return (pd.to_datetime(values) - pd.to_datetime(start)).dt.total_seconds() / 86_400 / days
     except (ValueError, TypeError) as error:
         raise DataError(f"{when!r} or {spec['start']!r} is not a column of dates: {error}") from None
-
-
-def _first(names, n: int = 5) -> str:
-    shown = ", ".join(map(str, list(names)[:n]))
-    return f"{shown}, ..." if len(names) > n else shown

@@ -23,3 +23,9 @@ class ReaderMissing(PmLabError, NotImplementedError):
 
 class PmLabWarning(UserWarning):
     """The analysis goes on, but its user should know this."""
+
+
+def listed(names, n: int = 5) -> str:
+    """The first few names, for a message."""
+    names = list(names)
+    return ", ".join(map(str, names[:n])) + (", ..." if len(names) > n else "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, PmLabWarning, listed
 
 if TYPE_CHECKING:
     from pm_lab.validation import Outcome
@@ -109,14 +109,14 @@ def check_matrix(matrix: np.ndarray, names: pd.Index, outcome: Outcome) -> None:
             held |= _same_ranks(matrix, target)
         if held.any():
             raise DataError(
-                f"the outcome is among the features: {_first(names[held])} is the {what} of {outcome.name!r} "
+                f"the outcome is among the features: {listed(names[held])} is the {what} of {outcome.name!r} "
                 "itself (correlation 1, of values or of ranks). Remove it from X."
             )
 
 
 def _warn_of_chance(names: pd.Index, what: str, outcome: Outcome) -> None:
     warnings.warn(
-        f"{_first(names)} is equal to the {what} of {outcome.name!r} in all {len(outcome):,} patients; with "
+        f"{listed(names)} is equal to the {what} of {outcome.name!r} in all {len(outcome):,} patients; with "
         "so few that may be chance. Make sure that it was measured beforehand.",
         PmLabWarning,
         stacklevel=4,
@@ -172,7 +172,7 @@ def _like_labels(column: pd.Series, target: np.ndarray, most_levels: float) -> t
         return None
     table = pd.crosstab(labels.to_numpy(), target).to_numpy()
     if ((table > 0).sum(axis=1) == 1).all():
-        names = _first(sorted(labels.unique()))
+        names = listed(sorted(labels.unique()))
         return _copy_or_chance(target, n_levels, f"each of its levels ({names}) goes with one value only")
     v = _cramers_v(table)
     return (False, f"Cramér's V {v:.2f}") if v > NEAR_LABELS else None
@@ -237,8 +237,3 @@ def _same_ranks(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _mean_of_known(matrix: np.ndarray) -> np.ndarray:
     missing = np.isnan(matrix)
     return np.where(missing, 0.0, matrix).sum(axis=0) / np.maximum(1, (~missing).sum(axis=0))
-
-
-def _first(names, n: int = 5) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pm_lab import checks, keys
 from pm_lab.endpoints import endpoint_columns, endpoint_rows, specification
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, PmLabWarning, listed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -115,8 +115,8 @@ def read_outcome(adata: AnnData, outcome: str, positive: str | None = None) -> O
         )
     if outcome not in adata.obs:
         raise DataError(
-            f"outcome={outcome!r} is neither an endpoint of uns['endpoints'] ({_first(endpoints) or 'none'}) "
-            f"nor a column of obs ({_first(adata.obs.columns, 12)})."
+            f"outcome={outcome!r} is neither an endpoint of uns['endpoints'] ({listed(endpoints) or 'none'}) "
+            f"nor a column of obs ({listed(adata.obs.columns, 12)})."
         )
     column = adata.obs[outcome]
     _refuse_missing(column, outcome)
@@ -128,7 +128,7 @@ def _refuse_missing(column: pd.Series, name: str) -> None:
     if missing.any():
         raise DataError(
             f"obs[{name!r}] is missing for {int(missing.sum()):,} of {len(column):,} patients "
-            f"({_first(column.index[missing])}). Leave them out knowingly: "
+            f"({listed(column.index[missing])}). Leave them out knowingly: "
             f"cohort = cohort[cohort.obs[{name!r}].notna()].copy()."
         )
 
@@ -185,7 +185,7 @@ def _continuous_or_binary(column: pd.Series, name: str, positive: str | None) ->
         return Outcome(name, "continuous", values, columns=(name,))
     if len(levels) > 2:
         raise DataError(
-            f"obs[{name!r}] has {len(levels)} levels ({_first(levels)}). Make a column with the two to tell "
+            f"obs[{name!r}] has {len(levels)} levels ({listed(levels)}). Make a column with the two to tell "
             "apart, or one of numbers."
         )
     chosen = _positive_level(levels, name, positive)
@@ -233,7 +233,7 @@ def patients_of(adata: AnnData, patient_key: str | None = None) -> np.ndarray:
         twice = patient[patient.duplicated()].unique()
         if len(twice):
             raise DataError(
-                f"{len(twice):,} patients have more than one row ({_first(twice)}): in training and in test "
+                f"{len(twice):,} patients have more than one row ({listed(twice)}): in training and in test "
                 f"they would make any model look good. Pass patient_key={keys.PATIENT!r} to keep the rows of "
                 "a patient together, or keep one row a patient."
             )
@@ -438,7 +438,7 @@ def bootstrap(
         raise DataError(f"level={level!r}: between 0 and 1, such as 0.95.")
     names = list(predictions)
     if reference is not None and reference not in names:
-        raise DataError(f"reference={reference!r} is no model here; there are {_first(names, 12)}.")
+        raise DataError(f"reference={reference!r} is no model here; there are {listed(names, 12)}.")
     given = np.column_stack([np.asarray(predictions[name], float) for name in names])
     estimate, drawn = _drawn_scores(outcome, given, patients, within, repeats, n_boot, seed)
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -494,8 +494,3 @@ def _weighted_scores(outcome: Outcome, predictions: list, within, weights: np.nd
             difference = prediction[first] - prediction[second]
             rows.append(summed((difference > 0) + 0.5 * (difference == 0)) / comparable)
     return np.array(rows)
-
-
-def _first(names, n: int = 5) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")

@@ -12,7 +12,7 @@ from scipy import sparse
 from pm_lab import checks, leaks
 from pm_lab.biomarkers.paths import martingale_residuals
 from pm_lab.endpoints import check_measured, endpoint_columns
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, PmLabWarning, listed
 from pm_lab.validation import Outcome
 
 COPIES = 6  # of the matrix that are held at once: whole, training, inner training, standardised, test
@@ -90,7 +90,7 @@ def _places(adata, genes) -> np.ndarray:
     if (place < 0).any():
         raise DataError(
             f"{int((place < 0).sum()):,} of the {len(wanted):,} genes asked for are not in var_names: "
-            f"{_first(wanted[place < 0])}. Take those that are there: "
+            f"{listed(wanted[place < 0])}. Take those that are there: "
             "[gene for gene in genes if gene in cohort.var_names]."
         )
     return place
@@ -101,7 +101,7 @@ def refuse_outcome_columns(adata, outcome: Outcome, columns: list[str]) -> None:
     held = [name for name in columns if name in outcome.columns or name in of_endpoint]
     if held:
         raise DataError(
-            f"{_first(held)} {'is' if len(held) == 1 else 'are'} the outcome {outcome.name!r} or part of an "
+            f"{listed(held)} {'is' if len(held) == 1 else 'are'} the outcome {outcome.name!r} or part of an "
             "endpoint, known only after what is to be predicted. Leave it out of the features and groups."
         )
 
@@ -111,7 +111,7 @@ def _refuse_outcome_names(adata, outcome: Outcome, names: pd.Index) -> None:
     held = [str(name) for name in names if name in forbidden]
     if held:
         raise DataError(
-            f"the outcome column is among the features: var_names holds {_first(held)}. Remove it: "
+            f"the outcome column is among the features: var_names holds {listed(held)}. Remove it: "
             f"cohort = cohort[:, ~cohort.var_names.isin({held})].copy()."
         )
 
@@ -159,7 +159,7 @@ def _informative(matrix: np.ndarray, names: pd.Index) -> tuple[np.ndarray, pd.In
     if constant.any():
         warnings.warn(
             f"{int(constant.sum()):,} of {len(names):,} genes are constant or empty and left out: "
-            f"{_first(names[constant])}.",
+            f"{listed(names[constant])}.",
             PmLabWarning,
             stacklevel=5,
         )
@@ -174,7 +174,7 @@ def _refuse_same_profile(matrix: np.ndarray, names: pd.Index) -> None:
     if twice.any():
         raise DataError(
             f"{int(twice.sum()):,} rows have an expression profile that occurs twice "
-            f"({_first(names[twice])}): the same sample under two names would be in training and in test. "
+            f"({listed(names[twice])}): the same sample under two names would be in training and in test. "
             "Keep one row of each."
         )
 
@@ -214,7 +214,7 @@ def encode_clinical(
     """
     absent = [name for name in columns if name not in obs]
     if absent:
-        raise DataError(f"{argument}: obs has no {absent}; it has {_first(obs.columns, 12)}.")
+        raise DataError(f"{argument}: obs has no {absent}; it has {listed(obs.columns, 12)}.")
     parts, empty = {}, []
     for name in columns:
         column = obs[name]
@@ -228,7 +228,7 @@ def encode_clinical(
                 parts[f"{name}={level}"] = (text == level).astype(float).where(text.notna())
     if empty:
         warnings.warn(
-            f"{argument}: {_first(empty)} {'has' if len(empty) == 1 else 'have'} one value only, or none, in "
+            f"{argument}: {listed(empty)} {'has' if len(empty) == 1 else 'have'} one value only, or none, in "
             f"these {len(obs):,} patients and {'is' if len(empty) == 1 else 'are'} left out.",
             PmLabWarning,
             stacklevel=4,
@@ -242,7 +242,7 @@ def _finite(column: pd.Series, argument: str) -> np.ndarray:
     if infinite.any():
         raise DataError(
             f"{argument}: {column.name!r} is infinite for {int(infinite.sum()):,} of {len(values):,} "
-            f"patients ({_first(column.index[infinite])}). Mend these values, or make them missing."
+            f"patients ({listed(column.index[infinite])}). Mend these values, or make them missing."
         )
     return values
 
@@ -261,7 +261,7 @@ def _levels(column: pd.Series, argument: str, most_levels: int) -> list[str]:
     if len(levels) > most_levels or len(levels) == len(present):
         raise DataError(
             f"{argument}: {column.name!r} has {len(levels):,} levels in {len(present):,} patients "
-            f"({_first(levels)}): an identifier, or numbers kept as text. Make it numbers, merge levels to "
+            f"({listed(levels)}): an identifier, or numbers kept as text. Make it numbers, merge levels to "
             f"{min(most_levels, len(present) - 1)} at most, or leave it out."
         )
     return levels
@@ -328,8 +328,3 @@ def association(X: np.ndarray, outcome: Outcome) -> np.ndarray:
     else:
         target = outcome.values - outcome.values.mean()
     return target @ X / (np.linalg.norm(target) * np.sqrt(len(X)))
-
-
-def _first(names, n: int = 5) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, PmLabWarning, listed
 from pm_lab.gene_sets import match_symbols
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def _filled(panel: Panel, X: pd.DataFrame, measured: np.ndarray) -> pd.DataFrame
         rows = X.index[filled.any(axis=1)]
         told.append(
             f"{int(filled.sum()):,} values of {len(rows):,} patients are missing and count as average "
-            f"({_first(rows)})"
+            f"({listed(rows)})"
         )
     if unknown.any():
         told.append(
             f"{int(unknown.sum()):,} patients have no score, since less than half of the panel's weight is "
-            f"measured in them ({_first(X.index[unknown])})"
+            f"measured in them ({listed(X.index[unknown])})"
         )
     if told:
         text = f"{panel.name!r}, {len(X):,} patients: {'; '.join(told)}."
@@ -116,7 +116,7 @@ def _check_measured(name: str, mapping: pd.DataFrame) -> None:
     share = 1 - weight[absent].sum() / weight.sum()
     text = (
         f"{int((~absent).sum())} of the {len(mapping)} genes of {name!r} are measured here, with "
-        f"{share:.0%} of its weight (missing: {_first(mapping.index[absent])})"
+        f"{share:.0%} of its weight (missing: {listed(mapping.index[absent])})"
     )
     if share < LEAST_WEIGHT:
         raise DataError(
@@ -175,7 +175,3 @@ def mapping_table(genes: list, weights: list, probes: list, match: str) -> pd.Da
     )
     table.attrs = {"match": match}
     return table
-
-
-def _first(names, n: int = 5) -> str:
-    return ", ".join(str(name) for name in names[:n]) + (", ..." if len(names) > n else "")

@@ -17,11 +17,11 @@ import pandas as pd
 
 from pm_lab import keys
 from pm_lab.endpoints import endpoint_table
-from pm_lab.errors import DataError, PmLabWarning
+from pm_lab.errors import DataError, PmLabWarning, listed
 from pm_lab.identifiers import identifier_columns
 
 from .columns import FEW_LEVELS, Column, content, typed
-from .reading import Parts, first, read_parts
+from .reading import Parts, read_parts
 from .small_counts import SharedSelections, shared_selections, shown
 
 MOST_GENES_KEPT = 64  # columns of the expression that were asked for, kept side by side in memory
@@ -152,7 +152,7 @@ class CohortData:
     def column(self, name: str) -> Column:
         """A column, or DataError with the names that there are."""
         if name not in self.columns:
-            raise DataError(f"there is no column {name!r}; there are {first(self.columns, 12)}.")
+            raise DataError(f"there is no column {name!r}; there are {listed(self.columns, 12)}.")
         return self.columns[name]
 
     def gene(self, symbol: str) -> np.ndarray:
@@ -160,7 +160,7 @@ class CohortData:
         if symbol not in self._gene_columns:
             if self.expression is None or symbol not in self.genes:
                 near = [gene for gene in self.genes if str(gene).upper().startswith(str(symbol).upper()[:3])]
-                hint = f" Near it: {first(near)}." if near else ""
+                hint = f" Near it: {listed(near)}." if near else ""
                 raise DataError(f"the gene {symbol!r} is not among {len(self.genes):,} measured ones.{hint}")
             values = np.ascontiguousarray(self.expression[:, self.genes.get_loc(symbol)])
             values.flags.writeable = False
@@ -250,8 +250,8 @@ class CohortData:
         rows = np.append(place, -1)[codes].astype(np.int32)
         if not (rows >= 0).any():
             raise DataError(
-                f"no cell belongs to a patient of the cohort: cells are of {first(names)}, the cohort has "
-                f"{first(self.patients)}."
+                f"no cell belongs to a patient of the cohort: cells are of {listed(names)}, the cohort has "
+                f"{listed(self.patients)}."
             )
         if (rows < 0).any():
             self.notes.append(
@@ -280,7 +280,7 @@ class CohortData:
         names = predictions[keys.PATIENT].astype(str)
         known = names.isin(self.patients)
         if not known.any():
-            raise DataError(f"predictions are of other patients ({first(names.unique())}) than the cohort.")
+            raise DataError(f"predictions are of other patients ({listed(names.unique())}) than the cohort.")
         if not known.all():
             self.notes.append(f"{int((~known).sum()):,} rows of predictions are of no patient of the cohort")
         attrs = predictions.attrs
@@ -333,7 +333,7 @@ class CohortData:
         """An embedding, or DataError with the names that there are."""
         if name not in self.embeddings:
             there = (
-                f"there are {first(self.embeddings)}" if self.embeddings else "the cohort has none in obsm"
+                f"there are {listed(self.embeddings)}" if self.embeddings else "the cohort has none in obsm"
             )
             raise DataError(f"there is no embedding {name!r}; {there}.")
         return self.embeddings[name]
@@ -426,7 +426,7 @@ def _corrected(
 ) -> Mapping[str, Column]:
     unknown = [name for name in kinds if name not in inferred]
     if unknown:
-        raise DataError(f"kinds: there is no column {first(unknown)}; there are {first(inferred, 12)}.")
+        raise DataError(f"kinds: there is no column {listed(unknown)}; there are {listed(inferred, 12)}.")
     columns = dict(inferred)
     for name, kind in kinds.items():
         column = typed(parts.clinical[name], kind, inferred[name].group)

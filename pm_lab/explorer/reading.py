@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab import checks, keys
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, listed
 
 ID_NAMES = ("patient", "patient_id", "patientid", "id", "case", "case_id", "sample", "sample_id", "subject")
 TABLES = (".csv", ".tsv", ".txt", ".gz")
@@ -101,7 +101,7 @@ def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         raise DataError("the cohort has no rows: one row per patient is needed.")
     if isinstance(table.columns, pd.MultiIndex) or table.columns.astype(str).duplicated().any():
         twice = table.columns[table.columns.astype(str).duplicated()]
-        raise DataError(f"columns must have names of their own; these occur twice: {first(twice)}.")
+        raise DataError(f"columns must have names of their own; these occur twice: {listed(twice)}.")
     table = table.set_axis(table.columns.astype(str), axis=1)
     renamed = {name: f"column {name}" for name in table.columns if RESERVED.fullmatch(name)}
     notes = [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
@@ -118,14 +118,14 @@ def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if names.isna().any():
         rows = np.flatnonzero(names.isna())
         raise DataError(
-            f"{len(rows):,} of {len(names):,} patients have no name (rows {first(rows)}). Name them."
+            f"{len(rows):,} of {len(names):,} patients have no name (rows {listed(rows)}). Name them."
         )
     names = pd.Index([str(name) for name in names.tolist()], dtype=object, name=keys.PATIENT)
     if not names.is_unique:
         twice = names[names.duplicated()].unique()
         raise DataError(
-            f"{len(twice):,} patients have more than one row ({first(twice)}): the explorer counts patients. "
-            "Keep one row (sample) of each, such as table.drop_duplicates('patient')."
+            f"{len(twice):,} patients have more than one row ({listed(twice)}): the explorer counts "
+            "patients. Keep one row (sample) of each, such as table.drop_duplicates('patient')."
         )
     return table.set_axis(names, axis=0), notes
 
@@ -194,7 +194,7 @@ def _as_matrix(values) -> np.ndarray:
 def _put_genes(parts: Parts, values: np.ndarray, genes: pd.Index) -> None:
     twice = genes.duplicated()
     if twice.any():
-        which = f"{int(twice.sum()):,} genes occur more than once ({first(genes[twice].unique())})"
+        which = f"{int(twice.sum()):,} genes occur more than once ({listed(genes[twice].unique())})"
         parts.notes.append(f"{which}: the first is shown")
         values, genes = np.ascontiguousarray(values[:, ~twice]), genes[~twice]
     block = values[: max(1, BLOCK_ROWS // 4)]
@@ -203,9 +203,3 @@ def _put_genes(parts: Parts, values: np.ndarray, genes: pd.Index) -> None:
         parts.unit = "counts, as in X"
         parts.notes.append("X holds counts: differences between groups are better seen on log values")
     parts.expression, parts.genes = values, pd.Index(genes, dtype=object)
-
-
-def first(names, n: int = 5) -> str:
-    """The first few names, for a message."""
-    names = [str(name) for name in list(names)[: n + 1]]
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")

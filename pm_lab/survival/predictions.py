@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pm_lab.endpoints import column, patient_rows
-from pm_lab.errors import DataError
+from pm_lab.errors import DataError, listed
 
 from .covariates import columns_of
 from .metrics import Prediction, Setting
@@ -48,14 +48,14 @@ def _from_scores(name: str, scores: pd.Series, patients: pd.Index) -> Prediction
     twice = scores.index[scores.index.duplicated()].unique()
     if len(twice):
         raise DataError(
-            f"{name}: {len(twice):,} patients have several scores ({_first(twice)}). Average them."
+            f"{name}: {len(twice):,} patients have several scores ({listed(twice)}). Average them."
         )
     risk = scores.reindex(patients).to_numpy(float)
     lacking = ~np.isfinite(risk)
     if lacking.any():
         raise DataError(
             f"{name}: {int(lacking.sum()):,} of {len(patients):,} patients have no finite score "
-            f"({_first(patients[lacking])}). Score them, or leave them out of the cohort knowingly."
+            f"({listed(patients[lacking])}). Score them, or leave them out of the cohort knowingly."
         )
     return Prediction(risk, None)
 
@@ -73,7 +73,7 @@ def _from_probabilities(name: str, table: pd.DataFrame, patients: pd.Index, sett
     if len(lacking) or table.index.has_duplicates:
         raise DataError(
             f"{name}: {len(lacking):,} of {len(patients):,} patients have no row of probabilities "
-            f"({_first(lacking)}), or some have several."
+            f"({listed(lacking)}), or some have several."
         )
     values = _checked_probabilities(name, table.loc[patients].to_numpy(float))
     survival = np.column_stack([np.ones(len(values)), values])[
@@ -106,8 +106,3 @@ def _checked_probabilities(name: str, survival: np.ndarray) -> np.ndarray:
     if (np.diff(survival, axis=1) > 1e-9).any():
         raise DataError(f"{name}: survival rises with time in some patients: are these risks of the event?")
     return survival
-
-
-def _first(names, n: int = 5) -> str:
-    shown = ", ".join(map(str, list(names)[:n]))
-    return f"{shown}, ..." if len(names) > n else shown
