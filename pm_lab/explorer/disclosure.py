@@ -135,7 +135,7 @@ def shown_counts(
     are days since 1970. ``differing`` are the same charts of those by whom the selection differs from others
     that were shared before: where they are few in a bin or category, the selected are hidden in it.
     """
-    labels = list(chart.labels) if isinstance(chart, Bars) else _bins(chart.edges, dates)
+    labels = list(chart.labels) if isinstance(chart, Bars) else bin_labels(chart.edges, dates)
     counts = pd.DataFrame({"everyone": chart.everyone, "selected": chart.selected}, index=labels)
     if chart.missing_everyone:
         counts.loc["missing"] = [chart.missing_everyone, chart.missing_selected]
@@ -171,7 +171,7 @@ def edge_labels(edges: np.ndarray, dates: bool = False) -> list[str]:
     return [f"{edge:g}" if np.isfinite(edge) else "" for edge in edges]
 
 
-def _bins(edges: np.ndarray, dates: bool) -> list[str]:
+def bin_labels(edges: np.ndarray, dates: bool) -> list[str]:
     names = []
     for low, high in pairwise(edge_labels(edges, dates)):
         if low and high:
