@@ -157,8 +157,9 @@ class Explorer:
             return
         self._draw_header()
         self._draw_summary_later()
-        dark = self.state.settings["theme"] == "dark"  # otherwise the page's own
-        (self.widget.add_class if dark else self.widget.remove_class)("pm-dark")
+        for theme in ("light", "dark"):
+            asked = self.state.settings["theme"] == theme  # otherwise the page's own
+            (self.widget.add_class if asked else self.widget.remove_class)(f"pm-{theme}")
         if "settings" in changed and self.state.settings["view"] != self._asked_for:
             self._tab = self._asked_for = self.state.settings["view"]
         for name in self._panels:
@@ -246,7 +247,7 @@ class Explorer:
             return self._status.show(charts.html(""))
         text = (
             str(error)
-            if isinstance(error, PmLabError)
+            if isinstance(error, PmLabError | PmLabWarning)
             else f"This failed: {error!r}. It is a defect of ours."
         )
         return self._status.show(charts.html(f'<p role="alert" class="pm-warn">{escape(text)}</p>'))

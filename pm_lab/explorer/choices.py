@@ -22,12 +22,12 @@ DEFAULTS = {
     "columns": None,  # those charted, in their order
     "embedding": None,
     "bins": 30,
-    "theme": "light",
+    "theme": "page",  # as the page around it
     "view": "cohort",
 }
 MOST_BINS = 500
 VIEWS = ("cohort", "compare", "patient", "gene", "export")
-THEMES = ("light", "dark")
+THEMES = ("page", "light", "dark")
 ASPECTS = ("data", "filters", "groups", "patient", "endpoint", "settings")
 
 

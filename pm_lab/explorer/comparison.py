@@ -10,6 +10,7 @@ import pandas as pd
 
 from pm_lab.errors import DataError
 
+from .filters import FITTED, RowsFilter
 from .group_moments import moments_of, prepare_values, welch
 from .group_survival import cox_of_two, log_rank_statistic, restricted_mean
 from .groups import Group
@@ -249,6 +250,11 @@ def _chosen_by_outcome(state: CohortState, groups: Groups) -> str:
         return (
             f"No test: the groups were chosen by {', '.join(parts)}, a part of an endpoint, so of course "
             "they differ in it."
+        )
+    if any(isinstance(one, RowsFilter) and one.why == FITTED for one in groups.filters):
+        return (
+            "No test: the groups were chosen by a panel that was fitted to some of these patients and their "
+            "outcome, so of course they differ in it. Test it on patients whom it has not seen."
         )
     measured = data.endpoints[state.endpoint].get("measured", {})
     late = sorted(key for key in keys if measured.get(key, 0) != 0)

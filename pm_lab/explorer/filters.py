@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .cohort_data import CohortData
 
 ONLY = "only"  # missing="only": those without a value
+FITTED = "by a risk that was fitted to some of these patients"
 REASONS = re.compile(  # why patients were chosen, in a text from elsewhere
-    r"picked by hand|by risk"
+    rf"picked by hand|by risk|{FITTED}"
     r"|(with a chosen value|with one of [\d,]{1,12} chosen values|in a chosen range)( or missing)?"
 )
 

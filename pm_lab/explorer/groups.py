@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pm_lab import checks
 from pm_lab.errors import DataError
 
 from . import filters as f
+from .panel_risk import risk_of
 
 if TYPE_CHECKING:
     from .cohort_data import CohortData
@@ -90,13 +90,15 @@ def _from_gene(data: CohortData, gene: str, above_quantile=None, below_quantile=
     return Group((f.gene_filter(data, gene, low, high, False),))
 
 
-def _from_risk(data: CohortData, panel_risk: pd.Series, above_quantile=None, below_quantile=None) -> Group:
-    if not isinstance(panel_risk, pd.Series) or panel_risk.index.duplicated().any():
-        raise DataError("panel_risk: a Series with one number for each patient, by name, is needed.")
-    risk = panel_risk.set_axis(panel_risk.index.astype(str)).reindex(data.patients)
-    values = pd.to_numeric(risk, errors="coerce").to_numpy(float)
+def _from_risk(
+    data: CohortData, panel_risk, above_quantile=None, below_quantile=None, scale: str = "panel"
+) -> Group:
     if above_quantile is None and below_quantile is None:
         above_quantile = 0.5
+    if isinstance(panel_risk, str) and panel_risk in data.columns:
+        return _from_risk_column(data, panel_risk, above_quantile, below_quantile)
+    risk = risk_of(data, panel_risk, scale)
+    values = risk.values
     mask, said = np.isfinite(values), []
     if above_quantile is not None:
         low = _quantile(values, above_quantile, "panel_risk")
@@ -104,7 +106,20 @@ def _from_risk(data: CohortData, panel_risk: pd.Series, above_quantile=None, bel
     if below_quantile is not None:
         high = _quantile(values, below_quantile, "panel_risk")
         mask, said = mask & (values < high), [*said, f"risk of the panel < {high!r}"]
-    return Group((f.RowsFilter.of(mask, "patients", "by risk"),), label=" and ".join(said))
+    why = f.FITTED if risk.fitted else "by risk"
+    return Group((f.RowsFilter.of(mask, "patients", why),), label=" and ".join(said))
+
+
+def _from_risk_column(data: CohortData, column: str, above_quantile, below_quantile) -> Group:
+    about = data.column(column)
+    if about.kind != "number" or about.group == "endpoint":
+        what = "part of an endpoint" if about.group == "endpoint" else f"a {about.kind}"
+        raise DataError(f"{column!r} is {what}: a risk is a column of numbers.")
+    low, high = (
+        None if share is None else _quantile(about.values, share, column)
+        for share in (above_quantile, below_quantile)
+    )
+    return _from_range(data, column, low, high)
 
 
 def _quantile(values: np.ndarray, share, name: str) -> float:

@@ -175,8 +175,10 @@ class CohortState:
         ----------
         source : "selection" (whom the filters keep now), "rest" (whom they do not), names of patients, a bool
             Series, {"column": ..., "values": ...} or {"column": ..., "low": ..., "high": ...},
-            {"gene": ..., "above_quantile": .5} (or "below_quantile"), {"panel_risk": Series by patient,
-            "above_quantile": .5}, or None to remove the group.
+            {"gene": ..., "above_quantile": .5} (or "below_quantile"), {"panel_risk": ..., "above_quantile":
+            .5}, or None to remove the group. ``panel_risk`` is the name of a column, a Series by patient, a
+            :class:`pm_lab.biomarkers.Panel` or the path of its file; of a panel ``scale`` says, as in
+            ``Panel.predict``, whose mean and SD the expression is measured by.
         """
         if name not in ("A", "B"):
             raise DataError(f"group {name!r}: groups are 'A' and 'B'.")

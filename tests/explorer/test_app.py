@@ -182,12 +182,12 @@ def test_controls_of_groups_follow_the_state(explorer):
     state.set_group("A", {"column": "age", "low": 40, "high": 55})
     assert (panel._a._source.value, panel._a._low.value, panel._a._high.value) == ("range", "40", "55")
     state.set_group("A", {"gene": "G3", "below_quantile": 0.25})
-    assert panel._a._source.value == "below_quantile"
+    assert panel._a._source.value == "below_gene"
     assert panel._a._share.value == pytest.approx(0.25, abs=0.02)
     state.set_group("A", ["SECRET-001", "SECRET-002"])
     assert panel._a._source.value == "kept"
     state.undo()
-    assert panel._a._source.value == "below_quantile"
+    assert panel._a._source.value == "below_gene"
     state.set_group("A", None)
     assert (panel._a._source.value, panel._b._source.value) == ("selection", "rest")
 

@@ -447,7 +447,7 @@ def test_a_group_by_the_risk_of_a_panel(state, plain):
         (lambda s: s.select_patient("nobody"), "no patient 'nobody'"),
         (lambda s: s.set_endpoint("dfs"), r"declare_endpoint"),
         (lambda s: s.set_setting("note", "Zzyzx-001"), "no setting"),
-        (lambda s: s.set_setting("theme", "pink"), "light, dark"),
+        (lambda s: s.set_setting("theme", "pink"), "page, light, dark"),
         (lambda s: s.set_setting("colour_by", "Zzyzx-001"), "no column"),
         (lambda s: s.set_setting("least_count", -1), "least_count"),
         (lambda s: s.set_setting("columns", 5), "a list of columns"),
