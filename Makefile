@@ -11,6 +11,13 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The front end of JupyterLab: built from extension/ into the package, and linked to where JupyterLab looks.
+FRONT := pm_lab/labextension/package.json
+FRONT_SOURCES := $(shell find extension/src extension/style extension/schema -type f) \
+	extension/package.json extension/yarn.lock extension/tsconfig.json
+LINK := $(VENV)/share/jupyter/labextensions/pm-lab-extension
+NODE_FITS := process.exit(Number(process.versions.node.split(".")[0]) < 20)
+WITH_NODE := export PATH="$(CURDIR)/$(BIN):$$PATH"; node -e '$(NODE_FITS)' 2>/dev/null
 PYTEST = "$(BIN)/python" -m pytest
 
 # numba compiles once into this folder, not once in every new process.
@@ -22,12 +29,13 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab app test test-fast test-notebooks test-browser notebooks bench lint lock clean distclean
+.PHONY: help install front-end lab app test test-fast test-extension test-notebooks test-browser notebooks bench \
+	lint lock clean distclean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-install: $(STAMP)  ## Create .venv with the exact versions of requirements.lock (NEWEST=1: the newest allowed)
+install: front-end  ## Create .venv with the exact versions of requirements.lock (NEWEST=1: the newest allowed)
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo >&2 \
@@ -36,27 +44,41 @@ $(STAMP): requirements.lock pyproject.toml
 	exit 1; }
 	@"$(BIN)/python" -c '$(FITS)' 2>/dev/null || $(PYTHON) -m venv --clear "$(VENV)"
 ifdef NEWEST
-	"$(BIN)/python" -m pip install --upgrade --upgrade-strategy eager -e '.[app,drug-response,test,dev]'
+	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 "$(BIN)/python" -m pip install --upgrade --upgrade-strategy eager -e '.[app,drug-response,test,dev]'
 else
 	@echo "Installing requirements.lock into $(VENV): two to four minutes, once."
 	"$(BIN)/python" -m pip install -r requirements.lock
-	"$(BIN)/python" -m pip install --no-deps --no-build-isolation -e .
+	HATCH_JUPYTER_BUILDER_SKIP_NPM=1 "$(BIN)/python" -m pip install --no-deps --no-build-isolation -e .
 endif
 	@touch "$@"
 
-lab: $(STAMP)  ## Open JupyterLab on the welcome notebook (on a server: make lab ARGS=--no-browser)
+front-end: $(STAMP) $(FRONT)  ## Build the part that runs in JupyterLab's page (needs Node.js 20 or newer)
+	@test ! -f $(FRONT) || test -L "$(LINK)" || "$(BIN)/jupyter-builder" develop . --overwrite
+
+$(FRONT): $(FRONT_SOURCES) | $(STAMP)
+	@if $(WITH_NODE); then echo "Building the front end: about one minute." && cd extension && \
+	jlpm install --immutable && jlpm build:prod; else echo >&2 \
+	"No Node.js 20 or newer found: the front end is not built. Everything but the viewer and the panel works."; fi
+
+lab: front-end  ## Open JupyterLab on the welcome notebook (on a server: make lab ARGS=--no-browser)
+	@"$(BIN)/pm-lab" doctor --extension
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec "$(BIN)/python" -m jupyterlab --config=jupyter_lab_config.py $(ARGS)
 
 app: $(STAMP)  ## Open the patient explorer in a browser (make app ARGS="my_cohort.h5ad --no-browser")
 	@exec "$(BIN)/python" -m pm_lab.cli app $(ARGS)
 
-test: $(STAMP)  ## Run every test: unit and reference, notebooks, browser
+test: front-end  ## Run every test: unit and reference, front end, notebooks, browser
 	@$(MAKE) --no-print-directory test-fast
+	@$(MAKE) --no-print-directory test-extension
 	@$(MAKE) --no-print-directory test-notebooks
 	@$(MAKE) --no-print-directory test-browser
 
 test-fast: $(STAMP)  ## Run the unit and reference tests alone
 	$(PYTEST) tests --ignore=tests/browser -n $(JOBS) --dist loadfile $(ARGS)
+
+test-extension: front-end  ## Run the unit tests of the front end
+	@if $(WITH_NODE); then cd extension && jlpm install --immutable && jlpm test; else echo >&2 \
+	"Skipped: the front end's tests need Node.js 20 or newer."; test "$$CI" != true; fi
 
 # On a copy, so that what a notebook writes beside itself stays in build/, and without the user's own start-up files.
 test-notebooks: $(STAMP)  ## Run every notebook and compare its checked outputs (nbval)
@@ -65,7 +87,7 @@ test-notebooks: $(STAMP)  ## Run every notebook and compare its checked outputs 
 	PM_LAB_PROGRESS=0 PM_LAB_OFFLINE=1 IPYTHONDIR="$(CURDIR)/build/ipython" $(PYTEST) build/nbval -n $(JOBS) --dist loadfile \
 	--nbval-lax --nbval-current-env $(ARGS)
 
-test-browser: $(STAMP)  ## Open JupyterLab and the HTML pages in Chromium
+test-browser: front-end  ## Open JupyterLab and the HTML pages in Chromium
 	$(PYTEST) tests/browser $(ARGS)
 
 notebooks: $(STAMP)  ## Execute every notebook into build/notebooks/*.html and print time and memory
@@ -79,13 +101,14 @@ bench: $(STAMP)  ## Run every benchmark, one after the other
 lint: $(STAMP)  ## Check code and notebooks with ruff
 	"$(BIN)/python" -m ruff check .
 	"$(BIN)/python" -m ruff format --check .
+	@if $(WITH_NODE); then cd extension && jlpm install --immutable && jlpm lint; fi
 
 lock:  ## Write requirements.lock anew from pyproject.toml (TORCH=x.y.z changes torch)
 	$(PYTHON) .ci/lock.py $(TORCH)
 
 clean:  ## Remove what was built and cached here; keep .venv
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis pm_lab/labextension extension/lib
 	find pm_lab tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
-distclean: clean  ## Remove .venv too
-	rm -rf .venv .venv-newest
+distclean: clean  ## Remove .venv and node_modules too
+	rm -rf .venv .venv-newest extension/node_modules extension/ui-tests/node_modules
