@@ -20,7 +20,7 @@ LEVELS = [
     {"doctor"},
     {"cli"},
 ]
-SERVER_MAY_IMPORT = {"errors", "keys", "checks", "datasets"}
+SERVER_MAY_IMPORT = {"errors", "keys", "checks", "identifiers", "datasets"}
 FLOOR = LEVELS[0] | LEVELS[1]  # modules of these two levels may import within their own level
 
 

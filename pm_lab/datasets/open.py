@@ -60,14 +60,30 @@ def read_anndata(path: str | Path, *, max_bytes: int | None = None) -> anndata.A
     if path.is_dir():
         return _read_zarr(path, max_bytes)
     import anndata
+
+    with opened_h5ad(path, max_bytes):
+        pass
+    with _readable(path):
+        return anndata.io.read_h5ad(path)
+
+
+@contextmanager
+def opened_h5ad(path: str | Path, max_bytes: float | None = math.inf) -> Iterator[h5py.File]:
+    """Open an h5ad that was checked as :func:`read_anndata` does, to read parts of it.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_anndata`; also what goes wrong while the file is open, with its name.
+    """
     import h5py
 
+    path = _local(path)
     if not h5py.is_hdf5(path):
         raise DataError(f"{path} is not an h5ad file (it has no HDF5 signature). Was it copied completely?")
-    with _readable(path):
-        with h5py.File(path, "r") as file:
-            _check_hdf5(file, path, max_bytes)
-        return anndata.io.read_h5ad(path)
+    with _readable(path), h5py.File(path, "r") as file:
+        check_hdf5(file, path, max_bytes)
+        yield file
 
 
 def read_table(path: str | Path, *, max_bytes: int | None = None, **options) -> pd.DataFrame:
@@ -134,7 +150,7 @@ def _readable(path: Path):
         raise DataError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _check_sizes(path: Path, declared: int, max_bytes: int | None, on_disk: int | None = None) -> None:
+def _check_sizes(path: Path, declared: int, max_bytes: float | None, on_disk: int | None = None) -> None:
     """Refuse what does not fit in memory, and what declares far more than it holds."""
     if max_bytes is None:
         import psutil
@@ -153,8 +169,13 @@ def _check_sizes(path: Path, declared: int, max_bytes: int | None, on_disk: int 
         )
 
 
-def _check_hdf5(file: h5py.File, path: Path, max_bytes: int | None) -> None:
-    """Walk every object of the file before its data are read."""
+def check_hdf5(file: h5py.File, path: Path, max_bytes: float | None = None) -> None:
+    """Walk every object of an open HDF5 file before its data are read.
+
+    Raises :class:`DataError` where it points outside itself or declares more than ``max_bytes`` (by default
+    what this machine has free; ``math.inf`` for a reader that takes a part at a time) or far more than it
+    takes on disk.
+    """
     import h5py
 
     seen: set[int] = set()
@@ -227,17 +248,22 @@ def _read_zarr(path: Path, max_bytes: int | None) -> anndata.AnnData:
     import zarr
 
     with _readable(path):
-        on_disk, declared = 0, 0
-        for item in path.rglob("*"):
-            if item.is_symlink():
-                raise DataError(f"{path}: {item.relative_to(path)} is a symbolic link to another file.")
-            if item.is_file():
-                on_disk += item.stat().st_size
-            if item.name in (".zarray", "zarr.json"):
-                declared += _check_zarr_array(item, path)
-        _check_sizes(path, declared, max_bytes, on_disk)
+        check_zarr(path, max_bytes)
         # Consolidated metadata are a second copy that could differ from what was checked.
         return anndata.io.read_zarr(zarr.open_group(str(path), mode="r", use_consolidated=False))
+
+
+def check_zarr(path: Path, max_bytes: float | None = None) -> None:
+    """Walk a zarr folder before its data are read: as :func:`check_hdf5`, and no codec may run code."""
+    on_disk, declared = 0, 0
+    for item in path.rglob("*"):
+        if item.is_symlink():
+            raise DataError(f"{path}: {item.relative_to(path)} is a symbolic link to another file.")
+        if item.is_file():
+            on_disk += item.stat().st_size
+        if item.name in (".zarray", "zarr.json"):
+            declared += _check_zarr_array(item, path)
+    _check_sizes(path, declared, max_bytes, on_disk)
 
 
 def _check_zarr_array(file: Path, path: Path) -> int:

@@ -1,0 +1,10 @@
+"""All routes under ``pm-lab/``: each module lists its own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+# A module is added here once it exists; each has ROUTES = [(r"anndata/structure", Handler), ...].
+MODULES = ("tasks",)
+
+ROUTES = [route for module in MODULES for route in import_module(f"pm_lab.server.{module}").ROUTES]
