@@ -154,7 +154,7 @@ export interface Summary {
   columns: ColumnSummary[];
 }
 
-/** Ask the server half of pm_lab for JSON. */
+/** Ask the server half of pm_lab for JSON; null where it answers that nothing changed. */
 export async function request<T>(
   route: string,
   query: Query = {},
@@ -162,7 +162,7 @@ export async function request<T>(
   settings = ServerConnection.makeSettings()
 ): Promise<T> {
   const response = await send(route, query, options, settings);
-  return (await response.json()) as T;
+  return (response.status === 304 ? null : await response.json()) as T;
 }
 
 /** Ask for arrays: a JSON header and the values behind it, in one binary answer. */
