@@ -11,15 +11,14 @@ import numpy as np
 
 from pm_lab.errors import DataError
 from pm_lab.server.chunks import PIECE, Chunks, Step, in_pieces
+from pm_lab.server.elements import Matrix
 
 
-def column(matrix, place: int, n_rows: int, step: Step | None = None) -> np.ndarray:
+def column(matrix: Matrix, place: int, n_rows: int, step: Step | None = None) -> np.ndarray:
     """One column of a matrix as float32, by row.
 
     Parameters
     ----------
-    matrix
-        The group of a sparse matrix (CSR or CSC) or the array of a dense one, of an HDF5 file or zarr folder.
     place
         The column's number.
     n_rows
@@ -30,56 +29,33 @@ def column(matrix, place: int, n_rows: int, step: Step | None = None) -> np.ndar
     Raises
     ------
     DataError
-        The matrix has another shape, no numbers, or parts that do not fit each other.
+        The matrix has another shape, or parts that do not fit each other.
     """
-    kind, shape = layout(matrix)
-    if shape[0] != n_rows:
-        raise DataError(f"{matrix.name} has {shape[0]:,} rows and obs has {n_rows:,}. The file is damaged.")
-    if not 0 <= place < shape[1]:
-        raise DataError(f"{matrix.name} has {shape[1]:,} columns; number {place:,} was asked for.")
-    if kind == "dense":
-        return _dense_column(matrix, place, step)
-    indices, data = matrix["indices"], matrix["data"]
-    if indices.dtype.kind not in "iu" or data.dtype.kind not in "biuf" or len(indices) != len(data):
-        raise DataError(f"{matrix.name}: its indices and data do not fit each other. The file is damaged.")
-    starts = _starts(matrix, shape[0] if kind == "csr" else shape[1], len(indices))
-    if kind == "csr":
-        positions, found = _scan(indices, data, place, step)
+    if matrix.shape[0] != n_rows or not 0 <= place < matrix.shape[1]:
+        rows, columns = matrix.shape
+        raise DataError(
+            f"{matrix.where} is {rows:,} × {columns:,}, which does not fit obs ({n_rows:,} rows) and var."
+        )
+    if matrix.kind == "dense":
+        return _dense_column(matrix.data, place, step)
+    starts = _starts(matrix)
+    if matrix.kind == "csr":
+        positions, found = _scan(matrix.indices, matrix.data, place, step)
         rows = np.searchsorted(starts, positions, side="right") - 1
     else:
         start, stop = int(starts[place]), int(starts[place + 1])
-        rows, found = indices[start:stop].astype(np.int64), data[start:stop]
+        rows, found = matrix.indices[start:stop].astype(np.int64), matrix.data[start:stop]
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
+        raise DataError(f"{matrix.where} has values in rows that do not exist: the file is damaged.")
     values = np.zeros(n_rows, np.float32)
-    if len(rows) and (rows.min() < 0 or rows.max() >= n_rows):
-        raise DataError(f"{matrix.name} has values in rows that do not exist. The file is damaged.")
     np.add.at(values, rows, found.astype(np.float32))  # values stored twice add up, as in scipy
     return values
 
 
-def layout(matrix) -> tuple[str, tuple[int, int]]:
-    """``csr``, ``csc`` or ``dense``, and the shape of a matrix."""
-    if hasattr(matrix, "dtype"):
-        if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
-            raise DataError(f"{matrix.name} is no matrix of numbers.")
-        return "dense", tuple(matrix.shape)
-    attributes = matrix.attrs
-    # anndata before 0.7 wrote h5sparse_*.
-    kind = str(attributes.get("encoding-type") or attributes.get("h5sparse_format") or "")[:3]
-    shape = attributes.get("shape", attributes.get("h5sparse_shape"))
-    if kind not in ("csr", "csc") or shape is None or len(shape) != 2:
-        raise DataError(f"{matrix.name} is neither a sparse nor a dense matrix that is known here.")
-    if any(name not in matrix for name in ("data", "indices", "indptr")):
-        raise DataError(f"{matrix.name} lacks data, indices or indptr. The file is damaged.")
-    return kind, (int(shape[0]), int(shape[1]))
-
-
-def _starts(matrix, n: int, n_stored: int) -> np.ndarray:
-    indptr = matrix["indptr"]
-    if indptr.shape != (n + 1,) or indptr.dtype.kind not in "iu":
-        raise DataError(f"{matrix.name}: indptr does not fit the shape. The file is damaged.")
-    starts = indptr[:]
-    if starts[0] != 0 or starts[-1] != n_stored or (starts[1:] < starts[:-1]).any():
-        raise DataError(f"{matrix.name}: indptr does not fit the values stored. The file is damaged.")
+def _starts(matrix: Matrix) -> np.ndarray:
+    starts = matrix.indptr[:]
+    if starts[0] != 0 or starts[-1] != matrix.n_stored or (starts[1:] < starts[:-1]).any():
+        raise DataError(f"{matrix.where}: indptr does not fit the values stored: the file is damaged.")
     return starts
 
 
