@@ -15,7 +15,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from pm_lab.errors import PmLabError
-from pm_lab.server.files import RELOAD, Handle, identity_of
+from pm_lab.server.files import RELOAD, identity_of
 from pm_lab.server.paths import resolve
 from pm_lab.server.refusals import Cancelled, Refused
 
@@ -150,7 +150,7 @@ class PmLabHandler(APIHandler):
         found = self._json("filters") or []
         if not isinstance(found, list) or len(found) > MOST_FILTERS:
             raise Refused(400, f"filters must be a JSON list of at most {MOST_FILTERS} filters.", "filters")
-        return [_checked_filter(one, place) for place, one in enumerate(found)]
+        return [checked_filter(one, place) for place, one in enumerate(found)]
 
     def _json(self, name: str) -> Any:
         text = self.text(name)
@@ -230,7 +230,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _checked_filter(one: Any, place: int) -> dict:
+def checked_filter(one: Any, place: int) -> dict:
     """A filter with defaults filled in, or 400 that says which of its keys is wrong."""
     where = f"filters[{place}]"
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pm_lab.datasets.open import check_hdf5, check_zarr
 from pm_lab.errors import DataError
 from pm_lab.server.refusals import Cancelled, Refused
@@ -128,11 +130,13 @@ def n_bytes(value: Any) -> int:
         return sum(n_bytes(one) for pair in value.items() for one in pair)
     if isinstance(value, list | tuple):
         return sum(n_bytes(one) for one in value) + 8 * len(value)
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return sum(sys.getsizeof(one) for one in value.ravel()) + value.nbytes
+    if hasattr(value, "nbytes"):
+        return value.nbytes
     if hasattr(value, "__dict__"):
         return sum(n_bytes(one) for one in vars(value).values())
-    if getattr(value, "dtype", None) == object:
-        return sum(sys.getsizeof(one) for one in value.ravel()) + value.nbytes
-    return getattr(value, "nbytes", 0) or sys.getsizeof(value)
+    return sys.getsizeof(value)
 
 
 @dataclass
