@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pm_lab.server.columns import INDEX, Column, frame
+from pm_lab.server.columns import INDEX, Column
 from pm_lab.server.elements import PIECE, pieces
 from pm_lab.server.files import Handle
+from pm_lab.server.frames import frame
 
 FEW_LABELS = 100_000  # that many are sorted by themselves
 LONGEST_KEY = 200  # bytes of a text that sorting looks at
