@@ -11,10 +11,66 @@ import numpy as np
 
 from pm_lab.errors import DataError
 from pm_lab.server.chunks import PIECE, Chunks, Step, in_pieces
-from pm_lab.server.elements import Matrix
+from pm_lab.server.elements import Matrix, matrix, pieces
+from pm_lab.server.files import Handle
+from pm_lab.server.frames import frame
+from pm_lab.server.refusals import Refused
 
 
-def column(matrix: Matrix, place: int, n_rows: int, step: Step | None = None) -> np.ndarray:
+def gene_values(handle: Handle, gene: str, layer: str | None = None) -> np.ndarray:
+    """A gene's values in all cells as float32, in the file's order; kept for the next request.
+
+    Parameters
+    ----------
+    gene
+        A name of ``var``, or of ``raw/var`` for the layer ``raw/X``. Of equal names the first is meant.
+    layer
+        None for X, a layer's name, or ``raw/X``.
+    """
+    layer = layer or "X"
+    of = matrix(handle, layer)
+    names = "raw/var" if layer == "raw/X" else "var"
+    place = _places(handle, names).get(gene)
+    if place is None:
+        raise Refused(400, f"There is no gene {gene!r}.", names, "Choose one of the names of the variables.")
+    n = frame(handle, "obs").n
+
+    def read() -> tuple[np.ndarray | None, np.ndarray]:
+        return _without_zeros(column(of, place, n, lambda done: handle.step(done, f"reading {gene}")))
+
+    rows, values = handle.remember(("gene", layer, place), read)
+    if rows is None:
+        return values
+    everywhere = np.zeros(n, np.float32)
+    everywhere[rows] = values
+    return everywhere
+
+
+def _places(handle: Handle, axis: str) -> dict[str, int]:
+    """The number of each variable by name."""
+
+    def read() -> dict[str, int]:
+        names = frame(handle, axis).index
+        found: dict[str, int] = {}
+        for start, stop in pieces(names.n):
+            handle.step()
+            for place, name in enumerate(names.read(start, stop).array, start):
+                found.setdefault(str(name), place)
+        return found
+
+    return handle.remember(("places", axis), read)
+
+
+def _without_zeros(values: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Rows and values of a gene that most cells do not express; None and all values of another."""
+    rows = np.flatnonzero(values).astype(np.uint32)
+    if 2 * len(rows) < len(values):
+        return rows, values[rows]
+    values.setflags(write=False)  # every request gets the same array
+    return None, values
+
+
+def column(of: Matrix, place: int, n_rows: int, step: Step | None = None) -> np.ndarray:
     """One column of a matrix as float32, by row.
 
     Parameters
@@ -31,31 +87,31 @@ def column(matrix: Matrix, place: int, n_rows: int, step: Step | None = None) ->
     DataError
         The matrix has another shape, or parts that do not fit each other.
     """
-    if matrix.shape[0] != n_rows or not 0 <= place < matrix.shape[1]:
-        rows, columns = matrix.shape
+    if of.shape[0] != n_rows or not 0 <= place < of.shape[1]:
+        rows, columns = of.shape
         raise DataError(
-            f"{matrix.where} is {rows:,} × {columns:,}, which does not fit obs ({n_rows:,} rows) and var."
+            f"{of.where} is {rows:,} × {columns:,}, which does not fit obs ({n_rows:,} rows) and var."
         )
-    if matrix.kind == "dense":
-        return _dense_column(matrix.data, place, step)
-    starts = _starts(matrix)
-    if matrix.kind == "csr":
-        positions, found = _scan(matrix.indices, matrix.data, place, step)
+    if of.kind == "dense":
+        return _dense_column(of.data, place, step)
+    starts = _starts(of)
+    if of.kind == "csr":
+        positions, found = _scan(of.indices, of.data, place, step)
         rows = np.searchsorted(starts, positions, side="right") - 1
     else:
         start, stop = int(starts[place]), int(starts[place + 1])
-        rows, found = matrix.indices[start:stop].astype(np.int64), matrix.data[start:stop]
+        rows, found = of.indices[start:stop].astype(np.int64), of.data[start:stop]
     if len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
-        raise DataError(f"{matrix.where} has values in rows that do not exist: the file is damaged.")
+        raise DataError(f"{of.where} has values in rows that do not exist: the file is damaged.")
     values = np.zeros(n_rows, np.float32)
     np.add.at(values, rows, found.astype(np.float32))  # values stored twice add up, as in scipy
     return values
 
 
-def _starts(matrix: Matrix) -> np.ndarray:
-    starts = matrix.indptr[:]
-    if starts[0] != 0 or starts[-1] != matrix.n_stored or (starts[1:] < starts[:-1]).any():
-        raise DataError(f"{matrix.where}: indptr does not fit the values stored: the file is damaged.")
+def _starts(of: Matrix) -> np.ndarray:
+    starts = of.indptr[:]
+    if starts[0] != 0 or starts[-1] != of.n_stored or (starts[1:] < starts[:-1]).any():
+        raise DataError(f"{of.where}: indptr does not fit the values stored: the file is damaged.")
     return starts
 
 
