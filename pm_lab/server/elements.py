@@ -107,10 +107,10 @@ class Matrix:
 
 def matrix_names(handle: Handle) -> dict[str, str]:
     """Where each matrix lies, by the name that the page calls it: X, the layers' names, raw/X."""
-    found = {"X": "X"} if member(handle.file, "X") is not None else {}
-    found |= {name: f"layers/{name}" for name in keys_of(member(handle.file, "layers"))}
+    x = {"X": "X"} if member(handle.file, "X") is not None else {}
+    layers = {name: f"layers/{name}" for name in keys_of(member(handle.file, "layers")) if name not in x}
     raw = next((where for where in LAYERS_OF_RAW if member(handle.file, where) is not None), None)
-    return found | ({"raw/X": raw} if raw else {})
+    return x | layers | ({"raw/X": raw} if raw else {})
 
 
 def matrix(handle: Handle, name: str = "X") -> Matrix:
