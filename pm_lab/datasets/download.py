@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,10 +69,19 @@ def locate(files: Iterable[RegisteredFile]) -> dict[RegisteredFile, tuple[str, P
     }
 
 
-def obtain(files: Iterable[RegisteredFile], fetch: bool = True) -> list[Path]:
+def obtain(
+    files: Iterable[RegisteredFile],
+    fetch: bool = True,
+    progress: Callable[[int], object] | None = None,
+    stop: threading.Event | None = None,
+) -> list[Path]:
     """Verified paths of the files in their order; with ``fetch`` those that are absent are downloaded.
 
-    Raises :class:`DatasetUnavailable` when a file cannot be had or its SHA-256 is not the registered one.
+    ``progress`` is told how many bytes have come (a negative number where a file is begun again) instead
+    of a progress bar. Once ``stop`` is set, downloads end at their next chunk.
+
+    Raises :class:`DatasetUnavailable` when a file cannot be had or its SHA-256 is not the registered one,
+    and :class:`Stopped` after ``stop``.
     """
     found = locate(files)
     for file, place in found.items():
@@ -84,7 +93,7 @@ def obtain(files: Iterable[RegisteredFile], fetch: bool = True) -> list[Path]:
     if absent and not fetch:
         raise DatasetUnavailable(_absent_message(absent, "an analysis asks no server"))
     if absent:
-        _download_all(absent)
+        _download_all(absent, progress, stop or threading.Event())
     return [cache_folder() / file.name if place is None else place[1] for file, place in found.items()]
 
 
@@ -115,14 +124,15 @@ def _absent_message(absent: list[RegisteredFile], reason: str) -> str:
     )
 
 
-def _download_all(absent: list[RegisteredFile]) -> None:
+def _download_all(
+    absent: list[RegisteredFile], progress: Callable[[int], object] | None, stop: threading.Event
+) -> None:
     """Download the files, several at once. What is complete stays; what is not leaves no trace."""
     from tqdm.auto import tqdm
 
     _check_room(absent)
-    stop = threading.Event()
     failures: dict[RegisteredFile, Exception] = {}
-    quiet = os.environ.get("PM_LAB_PROGRESS") == "0"
+    quiet = progress is not None or os.environ.get("PM_LAB_PROGRESS") == "0"
     total = sum(file.bytes for file in absent)
     label = f"Fetching {len(absent)} file(s)"
     with (
@@ -130,7 +140,7 @@ def _download_all(absent: list[RegisteredFile]) -> None:
         tqdm(total=total, unit="B", unit_scale=True, desc=label, disable=quiet, leave=False) as bar,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
-        jobs = {pool.submit(_download, file, bar, stop): file for file in absent}
+        jobs = {pool.submit(_download, file, progress or bar.update, stop): file for file in absent}
         try:
             for job in as_completed(jobs):
                 error = job.exception()
@@ -164,42 +174,42 @@ def _cannot_write(error: OSError) -> str:
     return f"the cache folder cannot be written ({error.strerror or error}; PM_LAB_CACHE names another)"
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """Another download failed for good, or the user interrupted."""
 
 
 class _Progress:
-    """What pooch takes for a progress bar: one file's share of the common bar, and the place to stop."""
+    """What pooch takes for a progress bar: one file's share of what is reported, and the place to stop."""
 
     total = 0
 
-    def __init__(self, bar, stop: threading.Event):
-        self.bar, self.stop, self.shown = bar, stop, 0
+    def __init__(self, report: Callable[[int], object], stop: threading.Event):
+        self.report, self.stop, self.shown = report, stop, 0
 
     def update(self, n_bytes: int) -> None:
         if self.stop.is_set():
-            raise _Stopped
+            raise Stopped
         self.shown += n_bytes
-        self.bar.update(n_bytes)
+        self.report(n_bytes)
 
     def reset(self) -> None:
-        self.bar.update(-self.shown)
+        self.report(-self.shown)
         self.shown = 0
 
     def close(self) -> None:
         pass
 
 
-def _download(file: RegisteredFile, bar, stop: threading.Event) -> None:
+def _download(file: RegisteredFile, report: Callable[[int], object], stop: threading.Event) -> None:
     """Fetch one file. pooch writes to a temporary name, checks the SHA-256 and only then renames."""
     import pooch
 
     target = cache_folder() / file.name
     for attempt in range(ATTEMPTS):
-        progress = _Progress(bar, stop)
+        progress = _Progress(report, stop)
         try:
             if stop.is_set():
-                raise _Stopped
+                raise Stopped
             pooch.retrieve(
                 file.address,
                 known_hash=f"sha256:{file.sha256}",
@@ -237,8 +247,10 @@ def _raise_for(failures: dict[RegisteredFile, Exception]) -> None:
         raise DatasetUnavailable(
             _absent_message(list(failures), "the disk of the cache folder is full")
         ) from first
-    first = next(error for error in failures.values() if not isinstance(error, _Stopped))
-    reasons = sorted({_reason(error) for error in failures.values() if not isinstance(error, _Stopped)})
+    broken = [error for error in failures.values() if not isinstance(error, Stopped)]
+    if not broken:
+        raise next(iter(failures.values()))
+    first, reasons = broken[0], sorted({_reason(error) for error in broken})
     raise DatasetUnavailable(_absent_message(list(failures), "; ".join(reasons))) from first
 
 

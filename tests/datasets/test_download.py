@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import namedtuple
@@ -251,6 +252,31 @@ def wait_until(condition, seconds=30):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def test_who_watches_is_told_every_byte_once(tiny, server):
+    server.behave[NOTE] = first(2, cut)
+    told = []
+    download.obtain(tiny.files, progress=told.append)
+    assert sum(told) == sum(map(len, CONTENT.values()))
+    assert min(told) < 0, "what came before the connection broke is taken back"
+
+
+def test_who_watches_can_stop_it(tiny, server, cache):
+    server.behave[NOTE] = slow
+    stop = threading.Event()
+
+    def stop_in_the_middle():
+        assert server.sending.wait(30)
+        stop.set()
+        server.go_on.set()
+
+    watcher = threading.Thread(target=stop_in_the_middle)
+    watcher.start()
+    with pytest.raises(download.Stopped):
+        download.obtain(tiny.files, progress=lambda n_bytes: None, stop=stop)
+    watcher.join()
+    assert NOTE not in files_below(cache) and set(files_below(cache)) <= {GENES}
 
 
 def test_an_interrupt_stops_the_other_downloads(tiny, server, cache, monkeypatch):

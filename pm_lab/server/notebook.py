@@ -1,0 +1,143 @@
+"""Route ``notebook``: a new notebook beside a file, with code that rebuilds what the viewer shows."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from tornado import web
+
+from pm_lab.server.answers import PmLabHandler, checked_filter
+from pm_lab.server.refusals import Refused
+from pm_lab.server.selection_code import colouring, selection
+from pm_lab.server.working_copies import save_new
+
+KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
+MOST_FILTERS = 100
+LARGE = """\
+**Larger than memory?** Then open it without reading it whole, and take into memory only what you select:
+
+```python
+import anndata
+adata = anndata.read_h5ad(FILE, backed="r")
+selected = adata[keep_obs, keep_var].to_memory()
+```"""
+
+
+class NotebookHandler(PmLabHandler):
+    """POST ``{path, kind: "open" | "explore", state}``: 201 ``{"path"}`` of a new notebook beside the file.
+
+    ``state`` is the viewer's: ``filters``, ``colour`` (``{kind, name, layer}`` or null) and ``embedding``
+    (``{key, x, y}``). The notebook runs from top to bottom and selects the rows that the viewer counts.
+    """
+
+    @web.authenticated
+    async def post(self) -> None:
+        asked = self.get_json_body()
+        if not isinstance(asked, dict) or not isinstance(asked.get("path"), str):
+            raise Refused(400, 'The request must be {"path": a file, "kind": "open" or "explore"}.')
+        if asked.get("kind") not in ("open", "explore"):
+            raise Refused(400, "kind must be open or explore.", "kind")
+        _, path = await self.in_thread(self.resolved, asked["path"])
+        file = PurePosixPath(path)
+        if asked["kind"] == "explore":
+            notebook, stem = explore_notebook(file.name), f"{file.stem}-explore"
+        else:
+            notebook, stem = open_notebook(file.name, _checked_state(asked.get("state"))), file.stem
+        folder = "" if str(file.parent) == "." else str(file.parent)
+        made = await save_new(self.contents_manager, notebook, folder, stem)
+        self.set_status(201)
+        self.answer({"path": made})
+
+
+def open_notebook(name: str, state: dict) -> nbformat.NotebookNode:
+    """Load ``name``, select and colour as ``state`` says, which :func:`_checked_state` has seen."""
+    code = selection(state["filters"], state["colour"])
+    cells = [
+        new_markdown_cell(f"# {_as_text(name)}\n\nThe file, and what was selected in the viewer of pm_lab."),
+        new_code_cell(
+            "import numpy as np\nimport pm_lab as pm\nimport scanpy as sc\n\n"
+            f"FILE = {name!r}\nadata = pm.datasets.read_anndata(FILE)\nadata"
+        ),
+        new_markdown_cell(LARGE),
+        new_markdown_cell(f"## Selection\n\n{_said(code)}"),
+        new_code_cell("\n".join(code.lines)),
+        new_code_cell(
+            "selected = adata[keep_obs, keep_var].copy()\n"
+            'print(f"{selected.n_obs:,} of {adata.n_obs:,} observations, '
+            '{selected.n_vars:,} of {adata.n_vars:,} variables")'
+        ),
+    ]
+    if drawn := colouring(state["embedding"], state["colour"]):
+        cells += [new_markdown_cell("## Embedding"), new_code_cell("\n".join(drawn))]
+    return _notebook(cells)
+
+
+def explore_notebook(name: str) -> nbformat.NotebookNode:
+    """Open the patient explorer on ``name``."""
+    return _notebook(
+        [
+            new_markdown_cell(
+                f"# Patients of {_as_text(name)}\n\n"
+                "The patient explorer: filter and compare patients, look at one of them, write a report. "
+                "Research use only: not a medical device."
+            ),
+            new_code_cell(f"import pm_lab as pm\n\npm.explore({name!r})"),
+        ]
+    )
+
+
+def _notebook(cells: list) -> nbformat.NotebookNode:
+    for number, cell in enumerate(cells, 1):
+        cell["id"] = f"cell-{number}"
+    return new_notebook(cells=cells, metadata=KERNEL)
+
+
+def _said(code) -> str:
+    if not code.lines_of_filters:
+        return "No filter was set: everything is selected. Add conditions to `keep_obs` and `keep_var`."
+    return "Each condition narrows `keep_obs` (rows) or `keep_var` (genes) further."
+
+
+def _as_text(name: str) -> str:
+    """A file's name as Markdown that shows it as it is."""
+    return "`" + name.replace("`", "'") + "`"
+
+
+def _checked_state(state: object) -> dict:
+    """What of the viewer's state the notebook needs, or 400."""
+    state = {} if state is None else state
+    if not isinstance(state, dict):
+        raise Refused(400, "state must be a JSON object.", "state")
+    filters = state.get("filters") or []
+    if not isinstance(filters, list) or len(filters) > MOST_FILTERS:
+        raise Refused(400, f"filters must be a list of at most {MOST_FILTERS} filters.", "filters")
+    return {
+        "filters": [checked_filter(one, place) for place, one in enumerate(filters)],
+        "colour": _checked_colour(state.get("colour")),
+        "embedding": _checked_embedding(state.get("embedding")),
+    }
+
+
+def _checked_colour(colour: object) -> dict | None:
+    if colour is None:
+        return None
+    if isinstance(colour, dict):
+        kind, name, layer = (colour.get(key) for key in ("kind", "name", "layer"))
+        if kind in ("obs", "gene") and isinstance(name, str) and isinstance(layer, str | None):
+            return {"kind": kind, "name": name, "layer": layer}
+    raise Refused(400, "colour must be {kind: obs or gene, name, layer}.", "colour")
+
+
+def _checked_embedding(embedding: object) -> dict | None:
+    if embedding is None or (isinstance(embedding, dict) and embedding.get("key") is None):
+        return None
+    if isinstance(embedding, dict):
+        key, x, y = embedding.get("key"), embedding.get("x", 0), embedding.get("y", 1)
+        if isinstance(key, str) and all(type(place) is int and 0 <= place < 10**6 for place in (x, y)):
+            return {"key": key, "x": x, "y": y}
+    raise Refused(400, "embedding must be {key, x, y}.", "embedding")
+
+
+ROUTES = [(r"notebook", NotebookHandler)]
