@@ -1,0 +1,56 @@
+"""The files that the tests open, and what pandas says of them (expected.json)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+
+def write_files(folder: Path) -> None:
+    """Write cells.h5ad, cells.zarr, cohort.h5ad and expected.json into an empty folder."""
+    import warnings
+
+    import pm_lab as pm
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    cohort = pm.datasets.simulate_cohort(n_cells=900)
+    cells = cohort.cells
+    cells.obs["cell_type"] = cohort.truth["cell_type"].astype("category")
+    cells.obsm["X_umap"] = _layout(cells)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cells.write_h5ad(folder / "cells.h5ad")
+        cells.write_zarr(folder / "cells.zarr")
+        cohort.bulk.write_h5ad(folder / "cohort.h5ad")
+    (folder / "expected.json").write_text(json.dumps(_expected(cells), indent=1))
+
+
+def _layout(cells):
+    """Two coordinates a cell: types apart from each other, so that a lasso can be drawn around one."""
+    import numpy as np
+
+    codes = cells.obs["cell_type"].cat.codes.to_numpy()
+    angle = 2 * np.pi * codes / (codes.max() + 1)
+    centres = 10 * np.column_stack([np.cos(angle), np.sin(angle)])
+    return (centres + np.random.default_rng(0).normal(size=(cells.n_obs, 2))).astype("float32")
+
+
+def _expected(cells) -> dict:
+    obs, gene = cells.obs, "CD3E"
+    values = cells[:, gene].X.toarray().ravel()
+    by_age = obs.sort_values("age", ascending=False, kind="stable")
+    middle = obs["age"].between(40, 55)
+    return {
+        "n_obs": cells.n_obs,
+        "n_vars": cells.n_vars,
+        "columns": list(obs),
+        "cell_types": obs["cell_type"].value_counts().to_dict(),
+        "oldest": list(by_age.index[:5]),
+        "n_40_to_55": int(middle.sum()),
+        "by_age_40_to_55": list(obs[middle].sort_values("age", kind="stable").index[:5]),
+        "gene": gene,
+        "gene_max": float(values.max()),
+        "n_with_gene": int((values > 0).sum()),
+    }
