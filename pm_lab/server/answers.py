@@ -51,13 +51,13 @@ class PmLabHandler(APIHandler):
 
         return await asyncio.get_running_loop().run_in_executor(self.lab.threads, run)
 
-    async def read(self, function: Callable[..., Any], *args) -> Any:
+    async def read(self, function: Callable[..., Any], *args, etag: str = "") -> Any:
         """Run ``function(handle, *args)`` in a thread, with the file that the query's ``path`` names.
 
-        Where the query has ``etag`` and the file is another version by now, the answer is 409. The query's
-        ``task`` is the id under which the handle's progress is reported.
+        Where the file is by now another version than ``etag`` (by default the query's) says, the answer is
+        409. The query's ``task`` is the id under which the handle's progress is reported.
         """
-        path, etag = self.text("path"), bare_etag(self.text("etag"))
+        path, etag = self.text("path"), etag or bare_etag(self.text("etag"))
         task = self.text("task")
 
         def run():

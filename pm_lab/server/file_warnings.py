@@ -42,7 +42,7 @@ def _quick(described: dict) -> Iterator[dict]:
         n_vars = raw["n_vars"] if raw and one is raw["x"] else described["n_vars"]
         if one["shape"] != [described["n_obs"], n_vars]:
             yield _warning(
-                f"{one['name']} is {one['shape'][0]:,} × {one['shape'][1]:,}, which does not fit obs and var.",
+                f"{one['name']} is {one['shape'][0]:,} × {one['shape'][1]:,}, unlike obs and var.",
                 one["name"],
                 "Write the file again: parts of it are of another version.",
             )

@@ -5,6 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 
 # A module is added here once it exists; each has ROUTES = [(r"anndata/structure", Handler), ...].
-MODULES = ("tasks", "course", "data_sets", "health", "notebook", "embedding", "colour", "distribution")
+MODULES = (
+    "structure",
+    "file_warnings",
+    "table",
+    "summaries",
+    "export",
+    "tasks",
+    "course",
+    "data_sets",
+    "health",
+    "notebook",
+    "embedding",
+    "colour",
+    "distribution",
+)
 
 ROUTES = [route for module in MODULES for route in import_module(f"pm_lab.server.{module}").ROUTES]

@@ -132,10 +132,18 @@ def _arrays(handle: Handle, where: str, n_obs: int | None, unreadable: list[dict
             unreadable.append({"where": f"{where}/{name}", "what": error.what})
             continue
         if n_obs is not None:
-            shape = described["shape"]
-            numeric = described["kind"] == "dense" and item.dtype.kind in "biuf"
-            described["points"] = numeric and len(shape) == 2 and shape[0] == n_obs and shape[1] >= 2
+            described["points"] = described["shape"][:1] == [n_obs] and _are_points(item, n_obs)
         yield described
+
+
+def _are_points(item: Any, n: int) -> bool:
+    """Whether rows can be shown at two of its columns: an array or a data frame of numbers."""
+    if not is_group(item):
+        return item.ndim == 2 and item.shape[1] >= 2 and item.dtype.kind in "biuf"
+    if attribute(item, "encoding-type") != "dataframe":
+        return False
+    columns = Frame(item, n).columns.values()
+    return len(columns) >= 2 and all(column.type in ("number", "integer") for column in columns)
 
 
 def _array(item: Any) -> dict:
@@ -220,14 +228,11 @@ def _cohort(handle: Handle, obs: Frame) -> dict:
     known = seen.array[~seen.missing]
     if len(known) and len(set(known.tolist())) == len(known):
         return {"is": True, "why": f"Each row has its own value in obs[{keys.PATIENT!r}]."}
-    return {
-        "is": False,
-        "why": f"Several rows share a value in obs[{keys.PATIENT!r}]: they are not patients.",
-    }
+    return {"is": False, "why": f"Several rows share a value in obs[{keys.PATIENT!r}]."}
 
 
 class StructureHandler(PmLabHandler):
-    """GET ``anndata/structure?path``: see :func:`structure`; 304 where ``If-None-Match`` names this version."""
+    """GET ``anndata/structure?path``: see :func:`structure`; 304 for ``If-None-Match`` with this version."""
 
     @web.authenticated
     async def get(self) -> None:
