@@ -25,13 +25,15 @@ export interface ViewerSettings {
   pointLimit: number;
   defaultColour: string[];
   refreshSeconds: number;
+  painting: 'auto' | 'webgl' | 'canvas';
 }
 
 export const DEFAULT_SETTINGS: ViewerSettings = {
   smallCountThreshold: 10,
   pointLimit: 1_000_000,
   defaultColour: ['cell_type', 'leiden', 'louvain', 'cluster', 'subtype'],
-  refreshSeconds: 5
+  refreshSeconds: 5,
+  painting: 'auto'
 };
 
 export type ViewerStatus =
