@@ -6,6 +6,7 @@ Covers categories of today, of anndata 0.7 (``__categories`` with references) an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pm_lab.server.columns import INDEX, Column
@@ -77,7 +78,7 @@ class Frame:
             if isinstance(described, str):
                 self.unreadable[index] = described
             else:
-                self.index = described
+                self.index = replace(described, name=INDEX)
 
     @property
     def nbytes(self) -> int:

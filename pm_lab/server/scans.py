@@ -131,8 +131,8 @@ def row_order(handle: Handle, axis: str, name: str, descending: bool) -> np.ndar
 def _row_order(handle: Handle, axis: str, column: Column, descending: bool) -> np.ndarray:
     if not is_coded(column):
         values, missing = numbers(handle, axis, column.name)
-    elif column.values is None:  # rows without names are named by their numbers
-        values, missing = np.arange(column.n).astype("S"), np.zeros(column.n, bool)
+    elif column.name == INDEX and column.mask is None:  # names are all different: codes would not help
+        values, missing = _all_keys(handle, column), np.zeros(column.n, bool)
     else:
         labels = coded(handle, axis, column.name)
         missing = labels.codes < 0
@@ -153,10 +153,14 @@ def _ranks(handle: Handle, labels: Coded) -> np.ndarray:
         ranks = np.empty(labels.n_labels, np.int32)
         ranks[order] = np.arange(labels.n_labels, dtype=np.int32)
         return ranks[np.maximum(labels.codes, 0)] if labels.n_labels else labels.codes
-    parts = []
-    for start, stop in pieces(labels.column.n):
-        handle.step()
-        parts.append(_keys(labels.column.read_stored(start, stop)))
+    return _all_keys(handle, labels.column)
+
+
+def _all_keys(handle: Handle, column: Column) -> np.ndarray:
+    parts = [np.array([], "S1")]
+    for start, stop in pieces(column.n):
+        handle.step(start / column.n, f"sorting by {column.name.strip(':')}")
+        parts.append(_keys(column.read_stored(start, stop)))
     return np.concatenate(parts)
 
 
