@@ -58,12 +58,10 @@ class Chunks:
 
     def _unpacked(self, starts: tuple[int, ...]) -> np.ndarray | None:
         """The whole chunk, or None where it was not stored in the usual way."""
-        try:
-            skipped, packed = self.array.id.read_direct_chunk(starts)
-        except (OSError, RuntimeError, ValueError):  # never written: it holds the fill value
+        stored = self.array.id.get_chunk_info_by_coord(starts)
+        if not stored.size or stored.filter_mask:  # never written, so it holds the fill value; not filtered
             return None
-        if skipped:
-            return None
+        _, packed = self.array.id.read_direct_chunk(starts)
         if "gzip" in self.filters:
             packed = _inflated(packed, self.n_bytes, self.array.name)
         if len(packed) != self.n_bytes:

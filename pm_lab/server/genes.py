@@ -125,7 +125,7 @@ def _scan(indices, data, place: int, step: Step | None):
         positions = np.concatenate([np.empty(0, np.int64), *positions])
         return positions, _take(of_data, positions)
 
-    n_chunks = -(-len(indices) // length)
+    n_chunks = -(-indices.shape[0] // length)
     size = max(1, PIECE // length)
     n_bytes = length * (indices.dtype.itemsize + data.dtype.itemsize)
     found = list(in_pieces(find, n_chunks, size, n_bytes, step))
@@ -136,6 +136,8 @@ def _scan(indices, data, place: int, step: Step | None):
 def _take(chunks: Chunks, positions: np.ndarray) -> np.ndarray:
     """Values at ascending positions; chunks that hold none of them stay packed."""
     values = np.empty(len(positions), chunks.array.dtype)
+    if not len(positions):
+        return values
     (length,) = chunks.shape
     numbers, first = np.unique(positions // length, return_index=True)
     for number, start, stop in zip(numbers, first, [*first[1:], len(positions)], strict=True):
@@ -146,7 +148,7 @@ def _take(chunks: Chunks, positions: np.ndarray) -> np.ndarray:
 def _dense_column(array, place: int, step: Step | None) -> np.ndarray:
     """A column of a dense array, through the chunks that it crosses."""
     chunks = Chunks(array)
-    n_rows, (length, width) = len(array), chunks.shape
+    n_rows, (length, width) = array.shape[0], chunks.shape
 
     def read(numbers: range):
         if not array.chunks:  # then a column can be read without its neighbours
