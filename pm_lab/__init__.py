@@ -11,7 +11,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         *("enrichment", "errors", "explorer", "gene_sets", "identifiers", "keys", "model_card"),
         *("singlecell", "survival", "validation"),
     ],
-    submod_attrs={"explorer.app": ["explore"]},
+    submod_attrs={
+        "explorer.app": ["explore"],
+        "view": ["view", "load_ipython_extension", "unload_ipython_extension"],
+    },
 )
 
 

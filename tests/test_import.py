@@ -15,8 +15,8 @@ LEVELS = [
     {"gene_sets", "design", "endpoints", "identifiers", "leaks", "validation", "model_card"},
     {"datasets"},
     {"singlecell", "bulk", "enrichment", "biomarkers", "survival", "drug_response"},
-    {"view"},
     {"explorer"},
+    {"view"},
     {"doctor"},
     {"cli"},
 ]
