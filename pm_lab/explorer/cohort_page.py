@@ -30,15 +30,24 @@ if TYPE_CHECKING:
     from .disclosure import Disclosure
     from .state import CohortState
 
-TOP_GENES = 12
+TITLE = "Groups A and B (exploratory)"
+TOP_GENES = 10
+TOP_PATHWAYS = 8
+TOP_TYPES = 8
 NORMAL_95 = 1.959964  # standard errors to either side that cover 95 %
 
 
 def blocks(state: CohortState, rules: Disclosure) -> list[page.Html]:
     """Everything between the header and the footer."""
-    columns = view_figures.column_charts(state, rules)
-    curves = view_figures.survival_chart(state, rules, width=6.6)
-    no_curve = NO_ENDPOINT if state.endpoint is None else "No curve can be shown."
+    hidden = view_figures.groups_hidden(state, rules) if state.groups else ""
+    compared = bool(state.groups and not hidden)
+    columns = view_figures.column_charts(state, rules, rows=1 if compared else 2)
+    if compared:
+        middle = _comparison(state, rules)
+    else:
+        middle = [_survival(state, view_figures.survival_chart(state, rules, width=6.6))]
+        if hidden:
+            middle.append(page.section(TITLE, f"Not shown: {hidden}."))
     return [
         page.numbers(numbers(state, rules)),
         page.section("What was selected", page.bullets(selected(state, rules))),
@@ -47,13 +56,15 @@ def blocks(state: CohortState, rules: Disclosure) -> list[page.Html]:
             "Grey: all patients; blue: those selected." if rules.filtered else "All patients.",
             _drawn(columns, "columns", "No column can be charted."),
         ),
-        page.section(
-            f"Survival: {state.endpoint}" if state.endpoint else "Survival",
-            _drawn(curves, "survival", no_curve),
-        ),
-        *(_comparison(state, rules) if state.groups else ()),
+        *middle,
         page.section("Notes", page.bullets(_notes(state, rules))),
     ]
+
+
+def _survival(state: CohortState, curves: Figure | None) -> page.Html:
+    otherwise = NO_ENDPOINT if state.endpoint is None else "No curve can be shown."
+    title = f"Survival: {state.endpoint}" if state.endpoint else "Survival"
+    return page.section(title, _drawn(curves, "survival", otherwise))
 
 
 def _drawn(figure: Figure | None, name: str, otherwise: str) -> page.Html:
@@ -86,31 +97,37 @@ def _notes(state: CohortState, rules: Disclosure) -> list[str]:
 
 
 def _comparison(state: CohortState, rules: Disclosure) -> list[page.Html]:
-    """Groups A and B: curves, tests, genes, pathways; or why they are not shown."""
-    title = "Groups A and B (exploratory)"
-    if hidden := view_figures.groups_hidden(state, rules):
-        return [page.section(title, f"Not shown: {hidden}.")]
+    """Survival of the selection; of groups A and B curves, tests, genes, pathways: three columns."""
+    selection = _survival(state, view_figures.brief_survival_chart(state, rules))
     try:
         found = compare_survival(state)
     except DataError as error:
-        return [page.section(title, rules.words(str(error)))]
-    curves = view_figures.survival_chart(state, rules, "groups") if state.endpoint else None
+        return [selection, page.section(TITLE, rules.words(str(error)))]
+    curves = view_figures.brief_survival_chart(state, rules, "groups") if state.endpoint else None
     genes = differential_genes(state)
-    blocks = [
-        page.section(
-            "Survival of A and B", _drawn(curves, "groups", rules.words(found.reason) or "No curve.")
-        ),
-        page.section(
-            "Tests", _tests(state, found, rules), *(page.paragraph(rules.words(n)) for n in found.notes)
-        ),
-        page.section("Genes", _drawn(view_figures.volcano_chart(state, rules), "genes", _why(genes, rules))),
-        page.section("Genes that differ most", _gene_table(genes), _why(genes, rules)),
+    volcano = view_figures.volcano_chart(state, (view_figures.THIRD, 2.1))
+    notes = dict.fromkeys([EXPLORATORY, *found.notes])  # of all that follows, and said once
+    tests = (page.paragraph(rules.words(note)) for note in notes)
+    pathways = view_figures.pathway_chart(state, TOP_PATHWAYS, view_figures.THIRD)
+    return [
+        page.columns(
+            [
+                selection,
+                page.section("Genes", _drawn(volcano, "genes", _why(genes, rules))),
+            ],
+            [
+                page.section(
+                    "Survival of A and B", _drawn(curves, "groups", rules.words(found.reason) or "No curve.")
+                ),
+                page.section("Genes that differ most", _gene_table(genes), _why(genes, rules)),
+            ],
+            [
+                page.section(TITLE, _tests(state, found, rules), *tests),
+                *([page.section("Pathways", page.inline_svg(pathways, "pathways"))] if pathways else []),
+                *_cell_types(state),
+            ],
+        )
     ]
-    if pathways := view_figures.pathway_chart(state, rules):
-        blocks.append(page.section("Pathways", page.inline_svg(pathways, "pathways")))
-    blocks += _cell_types(state)
-    names = page.bullets([rules.words(found.name_a), rules.words(found.name_b)])
-    return [page.section(title, names), page.grid(blocks)]
 
 
 def _cell_types(state: CohortState) -> list[page.Html]:
@@ -119,19 +136,20 @@ def _cell_types(state: CohortState) -> list[page.Html]:
     if table.empty or min(table.attrs["n_a"], table.attrs["n_b"]) < max(state.settings["least_count"], LEAST):
         return []
     names = {"cell_type": "type", "fraction_a": "share A", "fraction_b": "share B", "padj": "padj"}
-    shown = table[list(names)].rename(columns=names)
-    return [page.section("Cell types", page.table(shown, right=list(shown)[1:]), page.paragraph(EXPLORATORY))]
+    shown = table[list(names)].rename(columns=names).head(TOP_TYPES)
+    more = f"and {len(table) - TOP_TYPES} more types" if len(table) > TOP_TYPES else ""
+    return [page.section("Cell types", page.table(shown, right=list(shown)[1:]), more)]
 
 
 def _why(table: pd.DataFrame, rules: Disclosure) -> page.Html:
-    return page.paragraph(rules.words(table.attrs.get("note", EXPLORATORY)))
+    note = table.attrs.get("note", "").removeprefix(EXPLORATORY).strip()
+    return page.paragraph(rules.words(note)) if note else page.Html("")
 
 
 def _gene_table(genes: pd.DataFrame) -> page.Html:
     if genes.empty or genes["p"].isna().all():
         return page.Html("")
-    names = {"gene": "gene", "difference": "A − B", "mean_a": "mean A", "mean_b": "mean B"}
-    names |= {"p": "p", "padj": "padj"}
+    names = {"gene": "gene", "difference": "A − B", "p": "p", "padj": "padj"}
     shown = genes.dropna(subset=["p"]).head(TOP_GENES)[list(names)].rename(columns=names)
     return page.table(shown, right=shown.columns[1:])
 

@@ -168,10 +168,12 @@ def _open_ended(state, column: str, bins: int, least: int) -> Histogram:
 
 
 @drawing()
-def charts_figure(panels: list[Panel], rules: Disclosure, columns: int = 3) -> Figure:
-    """Several columns' charts side by side."""
+def charts_figure(
+    panels: list[Panel], rules: Disclosure, columns: int = 3, size: tuple[float, float] = (2.45, 1.62)
+) -> Figure:
+    """Several columns' charts side by side, each of this size."""
     rows = -(-len(panels) // columns)
-    figure = new_figure(2.45 * columns + 0.5 * (columns == 1), 1.62 * rows + 0.2)
+    figure = new_figure(size[0] * columns + 0.5 * (columns == 1), size[1] * rows + 0.2)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     hidden = [draw_chart(ax, panel, rules) for ax, panel in zip(axes, panels, strict=False)]
     for ax in axes[len(panels) :]:
@@ -249,16 +251,22 @@ def _merged(counts: pd.DataFrame) -> pd.DataFrame:
 
 @drawing()
 def survival_figure(
-    curves: list[Curve], at_risk: list[np.ndarray], rules: Disclosure, title: str = "", width: float = 3.6
+    curves: list[Curve],
+    at_risk: list[np.ndarray],
+    rules: Disclosure,
+    title: str = "",
+    width: float = 3.6,
+    height: float = 2.4,
 ) -> Figure:
     """Curves with bands and the numbers at risk below; ``at_risk`` is that of each point of each curve.
 
+    ``height`` is without the legend and the numbers at risk.
     With small counts hidden curves are those of :func:`shared_curves.shown_curves`.
     """
     groups = list({curve.name: curve for curve in curves}.values())
     labels = [_labelled(curve, rules, width) for curve in curves]
     lines = sum(label.count("\n") + 1 for label in labels)
-    figure = new_figure(width, 2.4 + 0.15 * len(groups) + 0.13 * lines)
+    figure = new_figure(width, height + 0.15 * len(groups) + 0.13 * lines)
     ax, table = figure.subplots(2, 1, height_ratios=[10, 0.9 + 0.85 * len(groups)], sharex=True)
     unit, incidence = curves[0].unit, curves[0].kind == "incidence"
     colour = {curve.name: COLOURS[i % len(COLOURS)] for i, curve in enumerate(groups)}
@@ -280,7 +288,7 @@ def survival_figure(
     ax.set_xlabel(f"time, {unit}", labelpad=1)
     steps = f"steps of ≥{rules.least} events" if rules.least else ""
     if title or steps:
-        ax.set_title(short("; ".join(filter(None, [title, steps])), 80))
+        ax.set_title(short("; ".join(filter(None, [title, steps])), int(22 * width)))
     _numbers_at_risk(table, groups, colour, rules, end)
     figure.set_label(survival_words(curves, at_risk, rules))
     return figure
@@ -351,11 +359,13 @@ def survival_words(curves: list[Curve], at_risk: list[np.ndarray], rules: Disclo
 
 
 @drawing()
-def volcano_figure(table: pd.DataFrame, threshold: float = 0.05, most: int = 6) -> Figure:
+def volcano_figure(
+    table: pd.DataFrame, threshold: float = 0.05, most: int = 6, size: tuple[float, float] = (3.4, 2.5)
+) -> Figure:
     """Difference of groups against its p-value, a dot a gene; those below the threshold are coloured."""
     from adjustText import adjust_text
 
-    figure = new_figure(3.4, 2.5)
+    figure = new_figure(*size)
     ax = figure.subplots()
     table = table.dropna(subset=["p"])
     found = (table["padj"] < threshold).to_numpy()
@@ -370,8 +380,9 @@ def volcano_figure(table: pd.DataFrame, threshold: float = 0.05, most: int = 6) 
     texts = [ax.text(difference[i], log_p[i], short(table["gene"].iloc[i], 14), fontsize=6) for i in first]
     ax.axvline(0, color=GREY, linewidth=0.7)
     ax.set(xlabel="difference of means, A − B", ylabel="−log10 p")
-    ax.legend(fontsize=7, markerscale=2, loc="upper center", handletextpad=0.2)
-    ax.set_ylim(0, 1.3 * max(log_p.max(initial=0), 1))
+    about = {"fontsize": 7, "markerscale": 2, "handletextpad": 0.2, "columnspacing": 0.8, "borderpad": 0.1}
+    figure.legend(loc="outside upper left", ncols=2, **about)
+    ax.set_ylim(0, 1.15 * max(log_p.max(initial=0), 1))
     if texts:
         figure.draw_without_rendering()  # the layout decides how much room there is
         adjust_text(texts, ax=ax, arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.4})
@@ -391,9 +402,10 @@ def differences_figure(table: pd.DataFrame, name: str, title: str, width: float 
     colour = np.where(found, COLOURS[1], PALE)
     ax.barh(place, table["difference"].to_numpy(float), 0.7, color=colour)
     ax.axvline(0, color=GREY, linewidth=0.7)
-    ax.set_yticks(place, [short(label, 32) for label in table[name]], fontsize=7)
-    ax.set(ylim=(len(table) - 0.4, -0.6), xlabel=title)
-    ax.set_title("orange: padj < 0.05 (exploratory)", fontsize=7)
+    ax.set_yticks(place, [short(label, int(9.5 * width)) for label in table[name]], fontsize=7)
+    ax.set(ylim=(len(table) - 0.4, -0.6))
+    figure.supxlabel(title, fontsize=8, color=INK)
+    ax.set_title("orange: padj < 0.05 (exploratory)", fontsize=7, loc="right")
     parts = [f"{row[0]} {row[1]:.2g}" for row in table[[name, "difference"]].head(3).itertuples(index=False)]
     figure.set_label(
         f"{title}: {', '.join(parts)}, and others; {found.sum():,} of {len(table):,} padj < 0.05."

@@ -43,6 +43,8 @@ ul { margin: 0; padding-left: 4mm; overflow-wrap: anywhere }
 .grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 3.5mm 7mm }
 section { break-inside: avoid; min-width: 0; margin-bottom: 3mm } .grid > section { margin: 0 }
 .grid { margin-bottom: 3mm }
+.three { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 5mm; margin: 0 }
+.three table { font-size: 7.5pt } .three :is(th, td) { padding-top: .4mm; padding-bottom: .4mm }
 .numbers { display: flex; flex-wrap: wrap; gap: 2mm 3mm; margin: 0 0 3mm }
 .numbers div { background: var(--pale); border-radius: 1.5mm; padding: 1.5mm 2.5mm; flex: 1 1 auto }
 .numbers dt { color: var(--soft); font-size: 8pt }
@@ -67,8 +69,12 @@ footer dt { font-weight: 600 } footer dd { margin: 0; overflow-wrap: anywhere }
   body { background: #fff; -webkit-print-color-adjust: exact; print-color-adjust: exact }
   main { width: auto; margin: 0; padding: 0; box-shadow: none }
   .sheet { zoom: .88 }
+  .sheet:has(.three) { zoom: .8 }
 }
-@media screen and (max-width: 160mm) { .grid { grid-template-columns: minmax(0, 1fr) } main { padding: 5mm } }
+@media screen and (max-width: 160mm) {
+  .grid, .three { grid-template-columns: minmax(0, 1fr) }
+  main { padding: 5mm }
+}
 """
 
 
@@ -103,7 +109,7 @@ def as_text(value: Any) -> str:
 def document(title: str, kind: str, body: Iterable[str], use: str, footer: Mapping[str, Any]) -> str:
     """The whole page: header with the title and how it may be used, sections, footer with its origin.
 
-    It is printed a little smaller than shown: a patient, or a cohort without groups, fits on one sheet.
+    It is printed a little smaller than shown, so that a patient or a cohort fits on one sheet.
     """
     origin = "".join(f"<dt>{as_html(name)}</dt><dd>{as_html(value)}</dd>" for name, value in footer.items())
     return (
@@ -131,9 +137,9 @@ def grid(sections: Iterable[str]) -> Html:
 
 
 def columns(*parts: Iterable[str]) -> Html:
-    """Two columns side by side, each filled from above."""
+    """Two or three columns side by side, each filled from above."""
     inner = "".join("<div>" + "".join(part) + "</div>" for part in parts)
-    return Html(f'<div class="grid">{inner}</div>')
+    return Html(f'<div class="grid{" three" if len(parts) == 3 else ""}">{inner}</div>')
 
 
 def paragraph(text: Any, name: str = "note") -> Html:

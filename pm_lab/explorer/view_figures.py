@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from .state import CohortState
 
+THIRD = 2.4  # inches: a column of a sheet with three
 CHARTS = 9  # of columns, in print
+IN_A_ROW = 4  # of them, in a report
 MOST_PATHWAYS = 15
 MEASURES = ("ln_ic50", "auc")  # of predictions
 
@@ -66,12 +69,13 @@ def charted_columns(state: CohortState, rules: Disclosure) -> list[str]:
     return list(dict.fromkeys([*filtered, *names]))[:CHARTS]
 
 
-def column_charts(state: CohortState, rules: Disclosure) -> Figure | None:
-    """The charts of the columns in print, side by side."""
-    names = charted_columns(state, rules)
+def column_charts(state: CohortState, rules: Disclosure, rows: int = 2) -> Figure | None:
+    """The charts of the first columns in print, in so many rows."""
+    names = charted_columns(state, rules)[: rows * IN_A_ROW]
     if not names:
         return None
-    return figures.charts_figure([figures.Panel.of(state, name, rules) for name in names], rules)
+    panels = [figures.Panel.of(state, name, rules) for name in names]
+    return figures.charts_figure(panels, rules, IN_A_ROW, (1.85, 1.35))
 
 
 def survival_of(
@@ -97,28 +101,38 @@ def _masks(state: CohortState, rules: Disclosure, split: str | None) -> dict[str
 
 
 def survival_chart(
-    state: CohortState, rules: Disclosure, split: str | None = None, width: float = 3.6
+    state: CohortState, rules: Disclosure, split: str | None = None, width: float = 3.6, height: float = 2.4
 ) -> Figure | None:
     """Survival with the numbers at risk; None where there is nothing that may be shown."""
     curves, at_risk = survival_of(state, rules, split)
     if not curves:
         return None
-    return figures.survival_figure(curves, at_risk, rules, f"{state.endpoint}, bands 95 %", width)
+    return figures.survival_figure(curves, at_risk, rules, f"{state.endpoint}, bands 95 %", width, height)
 
 
-def volcano_chart(state: CohortState, rules: Disclosure) -> Figure | None:
+def brief_survival_chart(state: CohortState, rules: Disclosure, split: str | None = None) -> Figure | None:
+    """As :func:`survival_chart`, for a third of a sheet; groups are called A and B."""
+    curves, at_risk = survival_of(state, rules, split)
+    if split == "groups":
+        curves = [replace(curve, name=curve.name[:1]) for curve in curves]
+    if not curves:
+        return None
+    return figures.survival_figure(curves, at_risk, rules, f"{state.endpoint}, 95 %", THIRD, 1.65)
+
+
+def volcano_chart(state: CohortState, size: tuple[float, float] = (3.4, 2.5)) -> Figure | None:
     """Genes of A against B; None without a test."""
     table = differential_genes(state)
-    return None if table["p"].isna().all() else figures.volcano_figure(table)
+    return None if table["p"].isna().all() else figures.volcano_figure(table, size=size)
 
 
-def pathway_chart(state: CohortState, rules: Disclosure) -> Figure | None:
+def pathway_chart(state: CohortState, most: int = MOST_PATHWAYS, width: float = 3.4) -> Figure | None:
     """Pathways that differ most between A and B; None without a test."""
     table = pathway_difference(state)
     if table["p"].isna().all():
         return None
-    shown = table.dropna(subset=["p"]).head(MOST_PATHWAYS)
-    return figures.differences_figure(shown, "pathway", "difference of activity, A − B")
+    shown = table.dropna(subset=["p"]).head(most)
+    return figures.differences_figure(shown, "pathway", "difference of activity, A − B", width)
 
 
 def groups_hidden(state: CohortState, rules: Disclosure) -> str:
@@ -145,8 +159,8 @@ def _compare(state: CohortState, rules: Disclosure) -> dict[str, Figure | None]:
         return {}
     return {
         "survival": survival_chart(state, rules, "groups", width=5),
-        "genes": volcano_chart(state, rules),
-        "pathways": pathway_chart(state, rules),
+        "genes": volcano_chart(state),
+        "pathways": pathway_chart(state),
     }
 
 

@@ -4,10 +4,11 @@ FIGURES.histogram = function histogram(view, spec) {
   const { edges, everyone, selected } = spec;
   const format = spec.date ? day : number;
   const [low, high] = [edges[0], edges[edges.length - 1]];
-  const [left, height, base] = [38, 118, 98];
+  const [height, base] = [118, 98];
   const gap = spec.missing_everyone ? 40 : 4;
   const right = view.width - gap;
   const top = Math.max(1, ...everyone, spec.missing_everyone); // −1: hidden
+  const left = Math.max(38, 12 + 6.2 * number(Math.max(...ticks(0, top, 2))).length); // room for the largest
   const x = scale(low, high, left, right);
   const y = scale(0, top, base, 6);
   const range = spec.missing === "only" ? null : spec.range;
@@ -162,11 +163,12 @@ function clearButton(view, spec) {
 }
 
 FIGURES.bars = function bars(view, spec) {
-  const top = Math.max(1, ...spec.everyone, spec.missing_everyone);
+  const alone = spec.together ? spec.everyone.slice(0, -1) : spec.everyone; // the others together may be most
+  const top = Math.max(1, ...alone, spec.missing_everyone);
   const chosen = new Set(spec.chosen);
   const open = !spec.filtered;
   const row = (label, everyone, selected, pressed, event) => {
-    const width = (n) => `width:${(100 * Math.max(n, 0)) / top}%`;
+    const width = (n) => `width:${event ? (100 * Math.max(n, 0)) / top : 0}%`;
     return h(
       "li",
       {},
