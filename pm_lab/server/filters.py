@@ -54,7 +54,7 @@ def _between(values: np.ndarray, low: float | None, high: float | None) -> np.nd
 
 def _values(handle: Handle, axis: str, one: dict) -> np.ndarray:
     column = frame(handle, axis).column(one["column"], axis)
-    wanted = {_as_text(value) for value in one["values"]}
+    wanted = {as_text(value) for value in one["values"]}
     if column.values is None:
         return _by_row(handle, column, lambda text: text in wanted)
     if is_coded(column):
@@ -64,11 +64,11 @@ def _values(handle: Handle, axis: str, one: dict) -> np.ndarray:
         return _of_labels(labels.codes, labels.labels(), lambda text: text in wanted, one["missing"])
     values, missing = numbers(handle, axis, column.name)
     distinct, places = np.unique(values, return_inverse=True)
-    found = np.array([_as_text(value) in wanted for value in distinct.tolist()], bool)
+    found = np.array([as_text(value) in wanted for value in distinct.tolist()], bool)
     return np.where(missing, one["missing"], found[places])
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
     """The same text for a value of the page and of the file: 3 for 3.0, true for True."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -92,7 +92,7 @@ def _contains(handle: Handle, axis: str, one: dict) -> np.ndarray:
 
 
 def _of_labels(codes: np.ndarray, labels: np.ndarray, fits: Callable, missing: bool) -> np.ndarray:
-    found = np.array([fits(_as_text(label)) for label in labels] + [missing], bool)
+    found = np.array([fits(as_text(label)) for label in labels] + [missing], bool)
     return found[codes]  # -1, missing, is the last
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import nbformat
+import numpy as np
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tornado import web
 
 from pm_lab.server.answers import PmLabHandler, checked_filter
+from pm_lab.server.files import Handle
+from pm_lab.server.filters import as_text, rows
+from pm_lab.server.frames import frame
 from pm_lab.server.refusals import Refused
+from pm_lab.server.scans import coded, numbers
 from pm_lab.server.selection_code import colouring, selection
 from pm_lab.server.working_copies import save_new
 
@@ -39,29 +44,73 @@ class NotebookHandler(PmLabHandler):
             raise Refused(400, 'The request must be {"path": a file, "kind": "open" or "explore"}.')
         if asked.get("kind") not in ("open", "explore"):
             raise Refused(400, "kind must be open or explore.", "kind")
-        _, path = await self.in_thread(self.resolved, asked["path"])
-        file = PurePosixPath(path)
         if asked["kind"] == "explore":
+            _, path = await self.in_thread(self.resolved, asked["path"])
+            file = PurePosixPath(path)
             notebook, stem = explore_notebook(file.name), f"{file.stem}-explore"
         else:
-            notebook, stem = open_notebook(file.name, _checked_state(asked.get("state"))), file.stem
+            state = _checked_state(asked.get("state"))
+            path, counts = await self.in_thread(self._settled, asked["path"], state)
+            file = PurePosixPath(path)
+            notebook, stem = open_notebook(file.name, state, counts), file.stem
         folder = "" if str(file.parent) == "." else str(file.parent)
         made = await save_new(self.contents_manager, notebook, folder, stem)
         self.set_status(201)
         self.answer({"path": made})
 
+    def _settled(self, path: str, state: dict) -> tuple[str, dict[str, int]]:
+        """The contents path, and how many rows of each axis the filters keep.
 
-def open_notebook(name: str, state: dict) -> nbformat.NotebookNode:
+        Filters by values get those of the file: its number 3 for the page's text "3".
+        """
+        real, name = self.resolved(path)
+        with self.lab.files.open(real, name, self.cancelled) as handle:
+            counts = {}
+            for axis in ("obs", "var"):
+                kept = rows(handle, axis, state["filters"])
+                counts[axis] = frame(handle, axis).n if kept is None else int(kept.sum())
+            for one in state["filters"]:
+                if one["kind"] == "values":
+                    one["values"] = _of_the_file(handle, one)
+            if state["colour"] and state["colour"]["kind"] == "obs":
+                state["colour"]["drawn_as"] = _drawn_as(handle, state["colour"]["name"])
+        return name, counts
+
+
+def _of_the_file(handle: Handle, one: dict) -> list:
+    """The values of a column that a filter by values keeps, as pandas will have them."""
+    column = frame(handle, one["axis"]).column(one["column"], one["axis"])
+    wanted = {as_text(value) for value in one["values"]}
+    if column.type in ("number", "integer", "boolean"):
+        values, missing = numbers(handle, one["axis"], column.name)
+        found = np.unique(values[~missing]).tolist()
+    elif column.type == "category":
+        found = coded(handle, one["axis"], column.name).labels().tolist()
+    else:
+        return sorted(wanted | {text.capitalize() for text in wanted & {"true", "false"}})
+    return [value for value in found if as_text(value) in wanted]
+
+
+def _drawn_as(handle: Handle, name: str) -> str:
+    """Empty where scanpy can colour by the column as it is: no nullable one, none named as a gene."""
+    column = frame(handle, "obs").column(name, "obs")
+    genes = frame(handle, "var").index
+    if column.mask is None and name not in genes.read(0, genes.n).array:
+        return ""
+    return "float" if column.type in ("number", "integer") else "category"
+
+
+def open_notebook(name: str, state: dict, counts: dict[str, int]) -> nbformat.NotebookNode:
     """Load ``name``, select and colour as ``state`` says, which :func:`_checked_state` has seen."""
     code = selection(state["filters"], state["colour"])
     cells = [
-        new_markdown_cell(f"# {_as_text(name)}\n\nThe file, and what was selected in the viewer of pm_lab."),
+        new_markdown_cell(f"# {_markdown(name)}\n\nThe file, and what was selected in the viewer of pm_lab."),
         new_code_cell(
             "import numpy as np\nimport pm_lab as pm\nimport scanpy as sc\n\n"
             f"FILE = {name!r}\nadata = pm.datasets.read_anndata(FILE)\nadata"
         ),
         new_markdown_cell(LARGE),
-        new_markdown_cell(f"## Selection\n\n{_said(code)}"),
+        new_markdown_cell(f"## Selection\n\n{_said(state, counts)}"),
         new_code_cell("\n".join(code.lines)),
         new_code_cell(
             "selected = adata[keep_obs, keep_var].copy()\n"
@@ -79,7 +128,7 @@ def explore_notebook(name: str) -> nbformat.NotebookNode:
     return _notebook(
         [
             new_markdown_cell(
-                f"# Patients of {_as_text(name)}\n\n"
+                f"# Patients of {_markdown(name)}\n\n"
                 "The patient explorer: filter and compare patients, look at one of them, write a report. "
                 "Research use only: not a medical device."
             ),
@@ -94,15 +143,20 @@ def _notebook(cells: list) -> nbformat.NotebookNode:
     return new_notebook(cells=cells, metadata=KERNEL)
 
 
-def _said(code) -> str:
-    if not code.lines_of_filters:
-        return "No filter was set: everything is selected. Add conditions to `keep_obs` and `keep_var`."
-    return "Each condition narrows `keep_obs` (rows) or `keep_var` (genes) further."
+def _said(state: dict, counts: dict[str, int]) -> str:
+    if not state["filters"]:
+        return (
+            "No filter was set: everything is selected. Narrow `keep_obs` (rows) or `keep_var` (genes) here."
+        )
+    return (
+        "Each condition narrows `keep_obs` (rows) or `keep_var` (genes) further. The viewer counted "
+        f"{counts['obs']:,} observations and {counts['var']:,} variables."
+    )
 
 
-def _as_text(name: str) -> str:
+def _markdown(name: str) -> str:
     """A file's name as Markdown that shows it as it is."""
-    return "`" + name.replace("`", "'") + "`"
+    return "`" + " ".join(name.replace("`", "'").split()) + "`"
 
 
 def _checked_state(state: object) -> dict:

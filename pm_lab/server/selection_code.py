@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RAW = "raw/X"
+NAMES = ("", ":index")  # how a filter calls the names of the rows
 
 GENE_VALUES = '''\
 def gene_values(adata, gene, layer=None):
@@ -58,12 +58,18 @@ def selection(filters: list[dict], colour: dict | None = None) -> SelectionCode:
 
 
 def colouring(embedding: dict | None, colour: dict | None) -> list[str]:
-    """Code that draws the selected rows of an embedding, coloured by a column or a gene."""
+    """Code that draws the selected rows of an embedding, coloured by a column or a gene.
+
+    A column's ``colour["drawn_as"]`` is "category" or "float" where scanpy cannot draw it as it is.
+    """
     if embedding is None:
         return []
     lines, name = [], None
     if colour and colour["kind"] == "obs":
         name = colour["name"]
+        if kind := colour["drawn_as"]:
+            lines = [f"selected.obs[{f'column {name}'!r}] = selected.obs[{name!r}].astype({kind!r})"]
+            name = f"column {name}"
     elif colour:
         name = f"gene {colour['name']}"
         values = f"gene_values(adata, {colour['name']!r}, {_layer(colour['layer'])!r})"
@@ -73,44 +79,38 @@ def colouring(embedding: dict | None, colour: dict | None) -> list[str]:
 
 
 def _range(one: dict) -> list[str]:
-    values = f"adata.{one['axis']}[{one['column']!r}].astype(float)"
-    return [f"values = {values}", *_bounds(one), _narrowed(one["axis"], _or_missing(one, "within"))]
+    within = _between(one) or "values.notna()"
+    return [f"values = adata.{one['axis']}[{one['column']!r}]", _narrowed(one, within)]
 
 
-def _bounds(one: dict) -> list[str]:
-    bounds = [
-        f"(values {sign} {one[end]!r})"
-        for end, sign in (("min", ">="), ("max", "<="))
-        if one[end] is not None
-    ]
-    return [f"within = {' & '.join(bounds) or 'values == values'}"]
+def _between(one: dict) -> str:
+    ends = (("min", ">="), ("max", "<="))
+    return " & ".join(f"(values {sign} {one[end]!r})" for end, sign in ends if one[end] is not None)
 
 
 def _values(one: dict) -> list[str]:
-    texts = [value if isinstance(value, str) else str(value) for value in one["values"]]
-    return [
-        f"values = adata.{one['axis']}[{one['column']!r}]",
-        f"within = values.astype(str).isin({texts!r}) & values.notna()",
-        _narrowed(one["axis"], _or_missing(one, "within")),
-    ]
+    if one["column"] in NAMES:
+        return [f"keep_{one['axis']} &= adata.{one['axis']}_names.isin({one['values']!r})"]
+    values = f"adata.{one['axis']}[{one['column']!r}]"
+    return [f"values = {values}", _narrowed(one, f"values.isin({one['values']!r})")]
 
 
 def _contains(one: dict) -> list[str]:
-    frame = f"adata.{one['axis']}"
-    if one["column"] in ("", ":index"):
-        values, known = f"{frame}_names.to_series()", ""
-    else:
-        values, known = f"{frame}[{one['column']!r}]", " & values.notna()"
-    return [
-        f"values = {values}",
-        f"within = values.astype(str).str.lower().str.contains({one['text'].lower()!r}, regex=False){known}",
-        _narrowed(one["axis"], "within"),
-    ]
+    text, frame = one["text"].casefold(), f"adata.{one['axis']}"
+    values = f"{frame}_names.to_series()" if one["column"] in NAMES else f"{frame}[{one['column']!r}]"
+    found = f"values.astype(str).str.casefold().str.contains({text!r}, regex=False)"
+    return [f"values = {values}", _narrowed({**one, "missing": False}, f"{found} & values.notna()")]
+
+
+def _narrowed(one: dict, within: str) -> str:
+    if one["missing"]:
+        within = f"{within} | values.isna()"
+    return f"keep_{one['axis']} &= ({within}).to_numpy(dtype=bool, na_value=False)"
 
 
 def _gene(one: dict) -> list[str]:
     values = f"gene_values(adata, {one['gene']!r}, {_layer(one['layer'])!r})"
-    return [f"values = {values}", *_bounds(one), "keep_obs &= within"]
+    return [f"values = {values}", f"keep_obs &= {_between(one)}"] if _between(one) else []
 
 
 def _lasso(one: dict) -> list[str]:
@@ -119,14 +119,6 @@ def _lasso(one: dict) -> list[str]:
         f"polygon = np.array({one['polygon']!r}, dtype=float)",
         f"keep_obs &= inside({points}, polygon)",
     ]
-
-
-def _or_missing(one: dict, within: str) -> str:
-    return f"({within} | values.isna())" if one["missing"] else within
-
-
-def _narrowed(axis: str, within: str) -> str:
-    return f"keep_{axis} &= {within}.to_numpy(dtype=bool)"
 
 
 def _layer(layer: str | None) -> str | None:
