@@ -67,7 +67,14 @@ class PmLabHandler(APIHandler):
                     raise Refused(409, "The file changed on disk since it was opened.", name, RELOAD)
                 return function(handle, *args)
 
+        if self._reads_genes():
+            async with self.lab.scans:
+                return await self.in_thread(run)
         return await self.in_thread(run)
+
+    def _reads_genes(self) -> bool:
+        """Whether the answer may need a scan of a whole matrix, which keeps a thread busy for seconds."""
+        return bool(self.text("gene")) or '"gene"' in self.text("filters")
 
     def resolved(self, path: str):
         """The real path and the contents path of a file; see :func:`pm_lab.server.paths.resolve`."""

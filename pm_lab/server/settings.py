@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from traitlets import Bool, Int
@@ -27,6 +28,8 @@ class PmLab(Configurable):
 
     def __init__(self, **settings) -> None:
         super().__init__(**settings)
+        # Long scans never take all threads: other requests are answered meanwhile.
+        self.scans = asyncio.Semaphore(max(1, self.max_threads // 2))
         self.threads = ThreadPoolExecutor(self.max_threads, thread_name_prefix="pm_lab")
         self.files = Files(self.max_open_files, self.idle_seconds, self.max_cache_bytes)
         self.progress = Progress()
