@@ -1,0 +1,218 @@
+import React, { useEffect, useRef, useState } from 'react';
+
+import { ArrayEntry } from '../api';
+import { ViewerModel, useModel } from '../viewer/model';
+import { Value } from '../viewer/state';
+import { axisName } from './axes';
+import { legendRows } from './colouring';
+import { savePng, saveSvg } from './download';
+import { Mode } from './gestures';
+import { Legend } from './legend';
+import { LIGHT } from './palette';
+import {
+  MOST_SHAPES,
+  PictureLegend,
+  categoryLegend,
+  drawnLine,
+  embeddingPicture,
+  numberLegend
+} from './picture';
+import { Plot } from './plot';
+import { PaintedBy, PointPlot } from './point_plot';
+import { Point, rectangle, simplified } from './polygon';
+import { Lasso, RectangleForm, Selection } from './selection';
+import { label, paintedText, pointsText, valueName } from './status';
+import { Choices, Tools, plottable } from './toolbar';
+import { Answer } from './use_answer';
+import {
+  Colours,
+  Mask,
+  Points,
+  paletteFor,
+  useColours,
+  useMask,
+  usePalette,
+  usePoints,
+  useSlots
+} from './use_embedding';
+import { useGreys } from './use_greys';
+import { Limits } from './view';
+import { Waiting } from './waiting';
+
+/** Points of one embedding, coloured by a column or a gene. */
+export function EmbeddingTab({ model }: { model: ViewerModel }) {
+  useModel(model);
+  const embeddings = model.structure.obsm.filter(
+    ({ points, shape }) => points && (shape?.[1] ?? 0) >= 2
+  );
+  if (embeddings.length === 0) {
+    return (
+      <p className="pml-Empty">
+        {model.trans.__(
+          'This file has no embedding: no entry of obsm with two columns of numbers or more.'
+        )}
+      </p>
+    );
+  }
+  return <Embedding model={model} embeddings={embeddings} />;
+}
+
+export default EmbeddingTab;
+
+function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: ArrayEntry[] }) {
+  const { values } = model.state;
+  const chosen = values.embedding.key ?? model.structure.default_embedding;
+  const embedding = embeddings.find(({ name }) => name === chosen) ?? embeddings[0];
+  const { x, y } = values.embedding;
+  const colour = useColour(model);
+  const points = usePoints(model, embedding.name, x, y);
+  const colours = useColours(model, colour);
+  const mask = useMask(model);
+  const [emphasised, setEmphasised] = useState<number | null>(null);
+  useEffect(() => setEmphasised(null), [colours.value]);
+  const greys = useGreys();
+  const slots = useSlots(points.value, colours.value, mask.value, emphasised);
+  const palette = usePalette(colours.value, emphasised, greys);
+  const [mode, setMode] = useState<Mode>('move');
+  const [by, setBy] = useState<PaintedBy | null>(null);
+  const plot = useRef<PointPlot | null>(null);
+  const { lasso, select, clear } = useLasso(model, embedding.name, x, y);
+  const names: [string, string] = [axisName(embedding.name, x), axisName(embedding.name, y)];
+  const save = (format: 'png' | 'svg') => {
+    const shown = { points, colours, mask, emphasised, names, colour };
+    void savePicture(format, model, plot.current!, shown);
+  };
+  return (
+    <div className="pml-Embedding">
+      <div className="pml-Embedding-top">
+        <Choices
+          model={model}
+          embeddings={embeddings}
+          embedding={embedding}
+          colour={colour}
+          onColour={value =>
+            model.state.set({ colour: value ?? { kind: 'obs', name: '', layer: null } })
+          }
+        />
+        <Tools model={model} mode={mode} onMode={setMode} plot={plot} onSave={save} />
+      </div>
+      <Waiting model={model} answers={[points, colours, mask]} />
+      <div className="pml-Embedding-main">
+        <Plot
+          xy={points.value?.xy ?? null}
+          slots={slots}
+          palette={palette}
+          greys={greys}
+          mode={mode}
+          painting={model.settings.painting ?? 'auto'}
+          axisNames={names}
+          label={label(model, names, points.value, colours.value, colour)}
+          polygon={lasso?.polygon ?? null}
+          onLasso={select}
+          onPaintedBy={setBy}
+          plot={plot}
+        />
+        <aside className="pml-Embedding-side" aria-label={model.trans.__('Legend and selection')}>
+          {lasso && <Selection model={model} lasso={lasso} onClear={clear} />}
+          {colours.value && colour && (
+            <Legend
+              model={model}
+              title={valueName(colour)}
+              meta={colours.value.meta}
+              greys={greys}
+              emphasised={emphasised}
+              onEmphasis={setEmphasised}
+            />
+          )}
+          <RectangleForm
+            model={model}
+            seen={() => plot.current!.limits}
+            onSelect={({ x0, x1, y0, y1 }: Limits) => select(rectangle(x0, x1, y0, y1), 0)}
+          />
+        </aside>
+      </div>
+      <p className="pml-PlotStatus" role="status">
+        {points.value && pointsText(model, points.value, mask.value, plot.current?.drawn)}{' '}
+        {by && paintedText(model, by)}
+      </p>
+    </div>
+  );
+}
+
+/** What the points are coloured by; the first time the first usual column that the file has. */
+function useColour(model: ViewerModel): Value | null {
+  const { colour } = model.state.values;
+  const columns = plottable(model);
+  const usual = model.settings.defaultColour.find(name => columns.some(one => one.name === name));
+  useEffect(() => {
+    if (!colour && usual) {
+      model.state.set({ colour: { kind: 'obs', name: usual, layer: null } });
+    }
+  }, [model, colour, usual]);
+  return colour?.name ? colour : null;
+}
+
+/** The lasso that is drawn on this embedding, as the filter that it would be. */
+function useLasso(model: ViewerModel, key: string, x: number, y: number) {
+  const [lasso, setLasso] = useState<Lasso | null>(null);
+  useEffect(() => setLasso(null), [model.etag, key, x, y]);
+  const select = (polygon: Point[], tolerance: number) =>
+    setLasso({ kind: 'lasso', key, x, y, polygon: simplified(polygon, tolerance) });
+  return { lasso, select, clear: () => setLasso(null) };
+}
+
+interface Shown {
+  points: Answer<Points>;
+  colours: Answer<Colours>;
+  mask: Answer<Mask>;
+  emphasised: number | null;
+  names: [string, string];
+  colour: Value | null;
+}
+
+async function savePicture(
+  format: 'png' | 'svg',
+  model: ViewerModel,
+  plot: PointPlot,
+  shown: Shown
+): Promise<void> {
+  const { points, colours, mask, emphasised, names, colour } = shown;
+  if (!points.value) {
+    return;
+  }
+  const least = model.settings.smallCountThreshold;
+  const palette = paletteFor(colours.value, emphasised, LIGHT);
+  const shapes = plot.shapes(MOST_SHAPES);
+  const image = shapes ? '' : plot.image(palette, LIGHT.background, 2);
+  const { n_total } = points.value.meta;
+  const what = colour ? valueName(colour) : '';
+  const picture = embeddingPicture({
+    title: [model.structure.name, names.join(' × '), what].filter(Boolean).join(' · '),
+    lines: [drawnLine(plot.drawn, n_total, mask.value?.n_matching ?? null, least)],
+    view: plot.view,
+    axisNames: names,
+    points: { shapes, image, palette, size: plot.pointSize() },
+    legend: legend(colours.value, what, least, emphasised)
+  });
+  const name = [model.structure.name, ...names, what].filter(Boolean).join('_');
+  if (format === 'svg') {
+    saveSvg(picture, name);
+  } else {
+    await savePng(picture, name);
+  }
+}
+
+function legend(
+  colours: Colours | null,
+  title: string,
+  least: number,
+  emphasised: number | null
+): PictureLegend {
+  if (!colours) {
+    return { elements: [], height: 0 };
+  }
+  const { meta } = colours;
+  return meta.kind === 'number'
+    ? numberLegend(title, meta, least)
+    : categoryLegend(title, legendRows(meta, LIGHT, 'missing'), least, emphasised);
+}

@@ -1,0 +1,80 @@
+import { ViewerModel } from '../viewer/model';
+import { Value } from '../viewer/state';
+import { plain } from './counts';
+import { PaintedBy } from './point_plot';
+import { Colours, Mask, Points } from './use_embedding';
+
+/** A column or a gene as a heading. */
+export function valueName(value: Value): string {
+  return value.kind === 'gene' && value.layer ? `${value.name} (${value.layer})` : value.name;
+}
+
+/** How many points there are, are drawn, and match the filters. */
+export function pointsText(
+  model: ViewerModel,
+  { meta, xy }: Points,
+  mask: Mask | null,
+  drawn = xy.length / 2
+): string {
+  const trans = model.trans;
+  const [total, shown] = [meta.n_total.toLocaleString(), meta.n_shown.toLocaleString()];
+  const parts = [
+    meta.sampled
+      ? trans.__('%1 of %2 cells drawn, chosen at random; counts are of all cells.', shown, total)
+      : trans.__('All %1 cells drawn.', total)
+  ];
+  const without = xy.length / 2 - drawn;
+  if (without > 0) {
+    parts.push(trans.__('%1 have no position.', without.toLocaleString()));
+  }
+  if (mask) {
+    const matching = mask.n_matching.toLocaleString();
+    parts.push(trans.__('%1 match the filters; the others are faint.', matching));
+  }
+  return parts.join(' ');
+}
+
+/** How the points are painted. */
+export function paintedText(model: ViewerModel, by: PaintedBy): string {
+  const trans = model.trans;
+  if (by.kind === 'webgl') {
+    return trans.__('Painted by WebGL.');
+  }
+  return {
+    '': '',
+    absent: trans.__('Painted by the processor: this browser gives no WebGL.'),
+    slow: trans.__('Painted by the processor, which is faster here than WebGL.'),
+    lost: trans.__('Painted by the processor: the browser took WebGL away.'),
+    chosen: trans.__('Painted by the processor, as the settings say.')
+  }[by.why];
+}
+
+/** The picture in words. */
+export function label(
+  model: ViewerModel,
+  names: [string, string],
+  points: Points | null,
+  colours: Colours | null,
+  colour: Value | null
+): string {
+  const trans = model.trans;
+  if (!points) {
+    return trans.__('Embedding');
+  }
+  const parts = [
+    trans.__('%1 cells by %2 and %3.', points.meta.n_shown.toLocaleString(), names[0], names[1])
+  ];
+  if (colours && colour) {
+    const { meta } = colours;
+    const name = valueName(colour);
+    if (meta.kind === 'category') {
+      parts.push(trans.__('Coloured by %1, %2 categories.', name, meta.categories.length));
+    } else if (meta.low !== null && meta.high !== null) {
+      parts.push(trans.__('Coloured by %1, %2 to %3.', name, plain(meta.low), plain(meta.high)));
+    }
+  }
+  parts.push(
+    trans.__('Arrow keys move, plus and minus zoom, 0 shows all. The legend has the counts.')
+  );
+  return parts.join(' ');
+}

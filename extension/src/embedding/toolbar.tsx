@@ -1,0 +1,130 @@
+import React from 'react';
+
+import { ArrayEntry } from '../api';
+import { ViewerModel } from '../viewer/model';
+import { Value } from '../viewer/state';
+import { Mode } from './gestures';
+import { PointPlot } from './point_plot';
+import { ValueChoice } from './value_choice';
+
+const MOST_AXES = 200;
+
+/** Columns that colours or groups can be taken from. */
+export function plottable(model: ViewerModel) {
+  return model.structure.obs.columns.filter(({ type }) => type !== 'date' && type !== 'unknown');
+}
+
+interface Properties {
+  model: ViewerModel;
+  embeddings: ArrayEntry[];
+  embedding: ArrayEntry;
+  colour: Value | null;
+  onColour: (colour: Value | null) => void;
+}
+
+/** Which embedding, which of its columns, and what colours it. */
+export function Choices({ model, embeddings, embedding, colour, onColour }: Properties) {
+  const trans = model.trans;
+  const { x, y } = model.state.values.embedding;
+  const n = Math.min(embedding.shape?.[1] ?? 2, MOST_AXES);
+  const columns = Array.from({ length: n }, (_, i) => i);
+  const axis = (label: string, value: number, set: (value: number) => void) => (
+    <label className="pml-Field">
+      <span>{label}</span>
+      <select
+        className="jp-mod-styled"
+        value={value}
+        onChange={event => set(Number(event.target.value))}
+      >
+        {columns.map(i => (
+          <option key={i} value={i}>
+            {i + 1}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+  const set = (change: Partial<{ key: string; x: number; y: number }>) =>
+    model.state.set({
+      embedding: { ...model.state.values.embedding, key: embedding.name, ...change }
+    });
+  return (
+    <div className="pml-Choices">
+      <label className="pml-Field">
+        <span>{trans.__('Embedding')}</span>
+        <select
+          className="jp-mod-styled"
+          value={embedding.name}
+          onChange={event => set({ key: event.target.value, x: 0, y: 1 })}
+        >
+          {embeddings.map(({ name, shape }) => (
+            <option key={name} value={name}>
+              {`${name} (${shape?.[1] ?? '?'})`}
+            </option>
+          ))}
+        </select>
+      </label>
+      {n > 2 && axis(trans.__('across'), x, value => set({ x: value }))}
+      {n > 2 && axis(trans.__('up'), y, value => set({ y: value }))}
+      <ValueChoice
+        model={model}
+        label={trans.__('Colour')}
+        value={colour}
+        columns={plottable(model)}
+        nothing={trans.__('nothing')}
+        onChange={onColour}
+      />
+    </div>
+  );
+}
+
+/** Move or lasso, zoom, and save as a picture. */
+export function Tools({
+  model,
+  mode,
+  onMode,
+  plot,
+  onSave
+}: {
+  model: ViewerModel;
+  mode: Mode;
+  onMode: (mode: Mode) => void;
+  plot: React.MutableRefObject<PointPlot | null>;
+  onSave: (format: 'png' | 'svg') => void;
+}) {
+  const trans = model.trans;
+  const button = (text: string, label: string, act: () => void, pressed?: boolean) => (
+    <button
+      type="button"
+      className="jp-mod-styled pml-Button"
+      aria-label={label}
+      title={label}
+      aria-pressed={pressed}
+      onClick={act}
+    >
+      {text}
+    </button>
+  );
+  return (
+    <div className="pml-Tools" role="group" aria-label={trans.__('Plot')}>
+      <span className="pml-ButtonGroup">
+        {button(trans.__('Move'), trans.__('Drag moves'), () => onMode('move'), mode === 'move')}
+        {button(
+          trans.__('Lasso'),
+          trans.__('Drag selects'),
+          () => onMode('lasso'),
+          mode === 'lasso'
+        )}
+      </span>
+      <span className="pml-ButtonGroup">
+        {button('+', trans.__('Zoom in'), () => plot.current?.zoom(1.4))}
+        {button('−', trans.__('Zoom out'), () => plot.current?.zoom(1 / 1.4))}
+        {button(trans.__('All'), trans.__('Show all points'), () => plot.current?.reset())}
+      </span>
+      <span className="pml-ButtonGroup">
+        {button('PNG', trans.__('Save as PNG'), () => onSave('png'))}
+        {button('SVG', trans.__('Save as SVG'), () => onSave('svg'))}
+      </span>
+    </div>
+  );
+}
