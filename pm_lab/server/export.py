@@ -82,8 +82,8 @@ class ExportHandler(PmLabHandler):
         except (StreamClosedError, Cancelled):
             return
         except Exception:
-            # A part of the table must not look like all of it: the browser reports a broken download.
-            self.request.connection.stream.close()
+            if self._headers_written:  # a part of the table must look broken, not like all of it
+                self.request.connection.stream.close()
             raise
         self.finish(set_content_type="text/csv; charset=utf-8")
 

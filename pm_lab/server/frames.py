@@ -6,6 +6,7 @@ Covers categories of today, of anndata 0.7 (``__categories`` with references) an
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -34,26 +35,30 @@ def frame(handle: Handle, axis: str) -> Frame:
 
 
 def _frame(handle: Handle, axis: str) -> Frame:
-    group = member(handle.file, axis)
-    if group is None and axis == "raw/var":
-        group = member(handle.file, "raw.var")
     old_categories = member(handle.file, "uns") if axis != "raw/var" else None
-    return Frame(group, axis_length(handle, axis), old_categories)
+    return Frame(_group(handle, axis), axis_length(handle, axis), old_categories)
+
+
+def _group(handle: Handle, axis: str) -> Any:
+    """The group or compound dataset; anndata 0.6 wrote ``raw.var`` beside obs and var."""
+    group = member(handle.file, axis)
+    return member(handle.file, "raw.var") if group is None and axis == "raw/var" else group
 
 
 def axis_length(handle: Handle, axis: str) -> int:
     """Number of observations or variables, by the names of the rows, else by the matrices."""
-    _, index = _layout(group := member(handle.file, axis))
+    _, index = _layout(group := _group(handle, axis))
     if index is not None:
         return int(group.shape[0] if not is_group(group) else group[index].shape[0])
     for name in keys_of(group):
         if not is_group(group[name]) and group[name].ndim == 1:
             return int(group[name].shape[0])
     place = 0 if axis == "obs" else 1
-    names = matrix_names(handle) if axis != "raw/var" else {"raw/X": "raw/X"}
-    for where in names.values():
-        if (axis != "var" or "raw" not in where) and (item := member(handle.file, where)) is not None:
-            return as_matrix(item, where).shape[place]
+    for name, where in matrix_names(handle).items():
+        # The raw matrix has the same observations and variables of its own.
+        if axis == "obs" or (axis == "raw/var") == (name == "raw/X"):
+            with suppress(Refused):  # a matrix that cannot be read is no reason to show nothing
+                return as_matrix(member(handle.file, where), where).shape[place]
     for item in items(handle, f"{axis}m").values():
         if not is_group(item) and item.shape:
             return int(item.shape[0])
@@ -118,7 +123,7 @@ class Frame:
         encoding = str(attribute(array, "encoding-type", "") or "array")
         categories = self._categories(name, array)
         if categories is not None and array.dtype.kind in "iu":
-            return Column(name, "category", "categorical (old)", len(array), array, None, categories)
+            return Column(name, "category", "categorical (old)", array.shape[0], array, None, categories)
         if is_text(array):
             return Column(name, "string", encoding, array.shape[0], array)
         kind = TYPES.get(array.dtype.kind)
