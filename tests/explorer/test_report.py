@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+import pm_lab as pm
 from pm_lab.errors import DataError, PmLabWarning
 from pm_lab.explorer import CohortData, CohortState, cohort_report, patient_report, static_summary
 from tests.explorer import exported
@@ -246,17 +247,48 @@ def test_an_unknown_patient_has_no_report():
         patient_report(exported.ordinary(), "nobody")
 
 
-def test_a_patient_report_prints_on_one_sheet(tmp_path, missing):
+@pytest.fixture
+def sheets(tmp_path, missing):
+    """Prints a page with Chromium; how many sheets of A4 it takes."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         missing("no Chromium found to print with")
+
+    def sheets(html):
+        (tmp_path / "report.html").write_text(html, encoding="utf-8")
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'report.pdf'}"]
+        subprocess.run(
+            [*command, (tmp_path / "report.html").as_uri()], check=True, capture_output=True, timeout=120
+        )
+        pdf = (tmp_path / "report.pdf").read_bytes()
+        assert b"/MediaBox [0 0 595" in pdf or b"/MediaBox [0 0 594" in pdf  # A4
+        return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+    return sheets
+
+
+def test_a_patient_report_prints_on_one_sheet(sheets):
     clinical = {f"marker {i}": pd.Series(range(exported.N), exported.clinical().index) for i in range(6)}
     state = exported.ordinary(**clinical)
-    (tmp_path / "report.html").write_text(patient_report(state, "Zzyzx-003", risk="age"), encoding="utf-8")
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'report.pdf'}"]
-    subprocess.run(
-        [*command, (tmp_path / "report.html").as_uri()], check=True, capture_output=True, timeout=120
-    )
-    pdf = (tmp_path / "report.pdf").read_bytes()
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
+    assert sheets(patient_report(state, "Zzyzx-003", risk="age")) == 1
+
+
+def test_a_cohort_report_prints_on_one_sheet_with_groups_and_without(sheets):
+    """The built-in cohort has all that a report can hold: cells, pathways, many columns, a long selection."""
+    cohort = pm.datasets.simulate_cohort(seed=0, n_cells=1200)
+    cohort.cells.obs["cell_type"] = [f"type {i % 9}" for i in range(cohort.cells.n_obs)]
+    state = CohortState(cohort)
+    state.set_range("age", 30, 70)
+    state.set_categories("subtype", ["Luminal A", "Luminal B", "Basal-like"])
+    assert sheets(cohort_report(state)) == 1
+    state.set_group("A", {"column": "response", "values": ["yes"]})
+    html = cohort_report(state)
+    assert "Cell types" in Page(html).text and "Pathways" in Page(html).text
+    assert sheets(html) == 1
+
+
+def test_a_report_that_is_too_long_would_be_seen(sheets):
+    state = exported.ordinary()
+    state.data.notes.extend(f"note {i}" for i in range(100))
+    assert sheets(cohort_report(state)) > 1
