@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,7 @@ from pm_lab.server.matrix_kind import judged
 from pm_lab.server.refusals import Refused
 
 MOST_COLUMNS = 2_000  # listed; a file with more says how many there are
-MOST_NODES, MOST_DEPTH = 200, 3  # of uns
+MOST_NODES, MOST_CHILDREN, MOST_DEPTH = 200, 60, 3  # of uns
 LONGEST_VALUE = 200  # characters of a single value of uns
 FIRST_EMBEDDINGS = ("X_umap", "X_tsne", "X_draw_graph_fa", "X_phate", "spatial", "X_spatial", "X_pca")
 MOST_PATIENTS = 20_000  # a table of more rows is hardly one of patients
@@ -164,29 +165,32 @@ def _array(item: Any) -> dict:
 
 
 def _uns(handle: Handle) -> list[dict]:
-    """The tree of uns, cut where it is deep or long."""
-    left = [MOST_NODES]
+    """The tree of uns, the upper levels first, cut where it is deep or long (``n_more`` says by how many)."""
+    top = {"children": []}
+    waiting = deque([(member(handle.file, "uns"), top, 1)])
+    left = MOST_NODES
+    while waiting:
+        group, parent, depth = waiting.popleft()
+        names = keys_of(group)
+        shown = names[: min(left, MOST_CHILDREN)]
+        left -= len(shown)
+        parent["children"] = [{"name": name, **_node(member(group, name))} for name in shown]
+        if len(shown) < len(names):
+            parent["n_more"] = len(names) - len(shown)
+        for node in parent["children"]:
+            item = member(group, node["name"])
+            if is_group(item) and depth < MOST_DEPTH:
+                waiting.append((item, node, depth + 1))
+    return top["children"]
 
-    def nodes(group: Any, depth: int) -> list[dict]:
-        found = []
-        for name in keys_of(group):
-            if left[0] <= 0:
-                break
-            left[0] -= 1
-            node, item = {"name": name}, member(group, name)
-            if item is None:
-                node |= {"kind": "unreadable", "shape": None, "dtype": None, "bytes": 0}
-            elif is_group(item):
-                kind = str(attribute(item, "encoding-type", "") or "dict")
-                node |= {"kind": kind, "shape": None, "dtype": None, "bytes": 0}
-                if depth < MOST_DEPTH:
-                    node["children"] = nodes(item, depth + 1)
-            else:
-                node |= _leaf(item)
-            found.append(node)
-        return found
 
-    return nodes(member(handle.file, "uns"), 1)
+def _node(item: Any) -> dict:
+    if item is None:
+        return {"kind": "unreadable", "shape": None, "dtype": None, "bytes": 0}
+    if is_group(item):
+        kind = str(attribute(item, "encoding-type", "") or "dict")
+        return {"kind": kind, "shape": None, "dtype": None, "bytes": 0}
+    return _leaf(item)
 
 
 def _leaf(item: Any) -> dict:
