@@ -69,6 +69,8 @@ export interface ArrayEntry {
 }
 
 export interface UnsEntry extends ArrayEntry {
+  /** Of a single number or a short text. */
+  value?: string | number | boolean | null;
   children?: UnsEntry[];
 }
 
@@ -76,6 +78,8 @@ export interface Axis {
   n: number;
   index: string;
   columns: Column[];
+  /** The list of columns ends where a file has very many of them. */
+  n_columns: number;
 }
 
 /** The answer of `anndata/structure`. */

@@ -77,6 +77,8 @@ export class ViewerModel implements IDisposable {
     });
   }
 
+  /** Makes the ids of the page's elements differ between two open files. */
+  readonly id = UUID.uuid4();
   readonly state: ViewerState;
   readonly trans: TranslationBundle;
 
@@ -124,6 +126,12 @@ export class ViewerModel implements IDisposable {
   /** Warnings that need whole columns; null until they are there. */
   get slowWarnings(): Note[] | null {
     return this._slowWarnings;
+  }
+
+  /** The slow warnings, when they are there. */
+  async slowWarningsSettled(): Promise<Note[]> {
+    await this._warning;
+    return this._slowWarnings ?? [];
   }
 
   /** Rows that the filters leave; null while counting. */
@@ -277,7 +285,7 @@ export class ViewerModel implements IDisposable {
     this._slowWarnings = null;
     this._setStatus({ kind: 'ready' });
     void this._count();
-    void this._warn(structure.etag);
+    this._warning = this._warn(structure.etag);
   }
 
   private _fail(error: RequestError): void {
@@ -347,6 +355,7 @@ export class ViewerModel implements IDisposable {
   private _structure: Structure | null = null;
   private _status: ViewerStatus = { kind: 'idle' };
   private _slowWarnings: Note[] | null = null;
+  private _warning: Promise<void> = Promise.resolve();
   private _matching: Record<AxisName, number | null> = { obs: null, var: null };
   private _opening: AbortController | null = null;
   private _counting: AbortController | null = null;

@@ -1,0 +1,71 @@
+import React from 'react';
+
+import { AxisName, Filter } from '../api';
+import { axisOf, filterText, subject } from './filters';
+import { count } from './format';
+import { ViewerModel } from './model';
+
+/** The filters that all tabs share, each with a button that removes it, and what they leave. */
+export function FilterBar({ model }: { model: ViewerModel }): JSX.Element {
+  const { trans } = model;
+  const { filters } = model.state.values;
+  return (
+    <div className="pml-Filters" role="region" aria-label={trans.__('Filters')}>
+      <span className="pml-Filters-counts" role="status">
+        {(['obs', 'var'] as const).map(axis => (
+          <Left key={axis} model={model} axis={axis} />
+        ))}
+      </span>
+      {filters.length > 0 && (
+        <ul className="pml-Chips">
+          {filters.map(filter => (
+            <Chip key={subject(filter)} filter={filter} model={model} />
+          ))}
+        </ul>
+      )}
+      {filters.length > 1 && (
+        <button className="pml-Link" onClick={() => model.setFilters([])}>
+          {trans.__('Remove all')}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** "120 of 700 observations". */
+function Left({ model, axis }: { model: ViewerModel; axis: AxisName }): JSX.Element {
+  const { trans, structure } = model;
+  const n = count(structure[axis].n);
+  const left = model.matching(axis);
+  const filtered = model.filters(axis).length > 0;
+  const shown = left === null ? '…' : count(left);
+  const text =
+    axis === 'obs'
+      ? filtered
+        ? trans.__('%1 of %2 observations', shown, n)
+        : trans.__('%1 observations', n)
+      : filtered
+        ? trans.__('%1 of %2 variables', shown, n)
+        : trans.__('%1 variables', n);
+  return <span className={filtered ? 'pml-Left pml-mod-filtered' : 'pml-Left'}>{text}</span>;
+}
+
+function Chip({ filter, model }: { filter: Filter; model: ViewerModel }): JSX.Element {
+  const { trans } = model;
+  const text = filterText(filter, trans);
+  return (
+    <li className="pml-Chip" title={text}>
+      <span className="pml-Chip-text">
+        {axisOf(filter) === 'var' && <em>{trans.__('variables:')} </em>}
+        {text}
+      </span>
+      <button
+        className="pml-Chip-remove"
+        aria-label={trans.__('Remove filter: %1', text)}
+        onClick={() => model.removeFilter(filter)}
+      >
+        ×
+      </button>
+    </li>
+  );
+}
