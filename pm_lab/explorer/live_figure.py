@@ -19,24 +19,28 @@ TYPES = {"float32": "f4", "float64": "f8", "int32": "i4", "uint8": "u1"}
 
 # The code of all figures is asked for by the first of a page, by message, and shared by the others: a page
 # gets it once, and a notebook saved with its widgets holds none of it. Each figure carries only this.
+# A kernel that runs other cells answers when they are done, one that was restarted never: so one figure after
+# the other asks again, until an answer comes.
 LOADER = """
 const KEY = Symbol.for("pm_lab figures %s");
-const bundle = (model) => (globalThis[KEY] ??= new Promise((resolve, reject) => {
-  const end = (settle, value) => { clearTimeout(late); model.off("msg:custom", take); settle(value); };
+const gone = (el) => el.closest(".jupyter-widgets-disconnected");
+const bundle = ({ model, el }) => {
+  const page = (globalThis[KEY] ??= { asked: -Infinity });
+  page.code ??= new Promise((resolve) => { page.resolve = resolve; });
   const take = ({ code }) => {
-    if (code === undefined) return;
-    const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-    import(address).then((module) => end(resolve, module), (error) => end(reject, error));
+    if (code) page.resolve(import(URL.createObjectURL(new Blob([code], { type: "text/javascript" }))));
   };
-  const give_up = () => { delete globalThis[KEY]; end(reject, new Error("the kernel does not answer")); };
-  const late = setTimeout(give_up, 30000);
+  const ask = () => {
+    if (Date.now() - page.asked < 19000 || gone(el)) return;
+    model.send({ event: { type: "code" }, seq: 0 });
+    page.asked = Date.now();
+  };
   model.on("msg:custom", take);
-  try { model.send({ event: { type: "code" }, seq: 0 }); } catch { give_up(); }
-}));
-const render = async (context) => {
-  if (context.el.closest(".jupyter-widgets-disconnected")) return;
-  return (await bundle(context.model)).render(context);
+  const again = setInterval(ask, 20000);
+  ask();
+  return page.code.finally(() => { clearInterval(again); model.off("msg:custom", take); });
 };
+const render = async (context) => gone(context.el) ? undefined : (await bundle(context)).render(context);
 export default { render };
 """
 

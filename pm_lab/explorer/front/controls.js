@@ -109,18 +109,19 @@ FIGURES.search = function search(view, spec) {
   view.chosen = -1;
   view.list = h("ul", { role: "listbox", id: `${id}-list`, "aria-label": spec.title, hidden: true });
   view.close = () => { view.list.hidden = true; view.chosen = -1; view.input.setAttribute("aria-expanded", "false"); view.input.removeAttribute("aria-activedescendant"); };
-  view.take = (value) => { view.input.value = value; view.close(); view.tell({ type: "chosen", value }); };
+  view.take = (value) => { view.input.value = value; view.asks = false; view.close(); view.tell({ type: "chosen", value }); };
+  const ask = () => { view.asks = true; view.tell({ type: "query", query: view.input.value }, true); };
   view.input = h("input", {
     type: "text", id, role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": `${id}-list`, autocomplete: "off", spellcheck: "false",
     placeholder: spec.placeholder, "data-key": "input",
-    oninput: () => view.tell({ type: "query", query: view.input.value }, true),
+    oninput: () => ask(),
     onblur: () => setTimeout(view.close, 150),
     onkeydown: (event) => {
       event.stopPropagation();
       const options = [...view.list.children];
       if (event.key === "ArrowDown" || event.key === "ArrowUp") {
         event.preventDefault();
-        if (view.list.hidden || !options.length) return view.tell({ type: "query", query: view.input.value }, true);
+        if (view.list.hidden || !options.length) return ask();
         view.chosen = (view.chosen + (event.key === "ArrowDown" ? 1 : -1) + options.length) % options.length;
         options.forEach((option, i) => option.setAttribute("aria-selected", String(i === view.chosen)));
         options[view.chosen].scrollIntoView({ block: "nearest" });
@@ -140,7 +141,7 @@ function fill(view, spec) {
   if (spec.value !== undefined && spec.value !== null && document.activeElement !== view.input) view.input.value = spec.value;
   if (!spec.options) return;
   view.list.replaceChildren(...spec.options.map((value, i) => h("li", { role: "option", id: `${view.input.id}-${i}`, "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); view.take(value); } }, value)));
-  const open = spec.options.length > 0 && document.activeElement === view.input;
+  const open = spec.options.length > 0 && view.asks && document.activeElement === view.input; // not after a choice
   view.list.hidden = !open;
   view.chosen = -1;
   view.input.setAttribute("aria-expanded", String(open));
