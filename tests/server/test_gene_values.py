@@ -1,6 +1,9 @@
 """The values of a gene, out of every kind of matrix that an AnnData file can hold."""
 
+import asyncio
+import threading
 import zlib
+from types import SimpleNamespace
 
 import anndata
 import h5py
@@ -8,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from tornado.httpclient import HTTPClientError
 
+from pm_lab.server.chunks import Chunks
 from pm_lab.server.elements import as_matrix
 from pm_lab.server.genes import column
 
@@ -217,6 +222,55 @@ def test_chunk_is_unpacked_to_no_more_than_it_may_hold(tmp_path):
             made.id.write_direct_chunk((0,), zlib.compress(bytes(40) + b"\x01" * 10**7))
         # Ten values at column 0, each 0: what follows in the stream is not looked at.
         assert column(as_matrix(group, "X"), 0, 1).tolist() == [0.0]
+
+
+@pytest.fixture
+def slow_chunks(monkeypatch):
+    """Chunks that are read only once ``go`` is set; ``n`` counts them. Each is a piece of its own."""
+    read, state = Chunks.read, SimpleNamespace(go=threading.Event(), begun=threading.Event(), n=0)
+
+    def wait_and_read(self, *place):
+        state.begun.set()
+        assert state.go.wait(60)
+        state.n += 1
+        return read(self, *place)
+
+    monkeypatch.setattr(Chunks, "read", wait_and_read)
+    monkeypatch.setattr("pm_lab.server.genes.PIECE", 1)
+    yield state
+    state.go.set()
+
+
+async def test_others_are_answered_while_genes_are_scanned(ask_arrays, call, jp_root_dir, slow_chunks):
+    adata = make_adata()
+    write_by_hand(jp_root_dir / "a.h5ad", adata, (100, 100), compression="gzip")
+    tasks = [asyncio.create_task(ask_arrays("anndata/colour", path="a.h5ad", gene=gene)) for gene in GENES]
+    while not slow_chunks.begun.is_set():
+        await asyncio.sleep(0.01)
+    wanted = '[{"kind": "gene", "gene": "LYZ", "min": 1}]'
+    tasks += [asyncio.create_task(call("anndata/table", path="a.h5ad", filters=wanted)) for _ in range(5)]
+    status, answer = await call("anndata/table", path="a.h5ad")
+    assert status == 200 and answer["n_total"] == 700 and not any(task.done() for task in tasks)
+    slow_chunks.go.set()
+    answers = await asyncio.gather(*tasks)
+    for place, (_, arrays) in enumerate(answers[: len(GENES)]):
+        np.testing.assert_array_equal(arrays["values"], adata.X[:, place])
+    assert all(answer["n_matching"] == (adata.X[:, 3] >= 1).sum() for _, answer in answers[len(GENES) :])
+
+
+async def test_scan_ends_when_the_client_has_gone(jp_fetch, jp_root_dir, jp_serverapp, slow_chunks):
+    write_by_hand(jp_root_dir / "a.h5ad", make_adata(), (2, 2), compression="gzip")
+    lab = jp_serverapp.web_app.settings["pm_lab"]
+    query = {"path": "a.h5ad", "gene": "CD3E", "task": "mine"}
+    with pytest.raises(HTTPClientError) as error:
+        await jp_fetch("pm-lab", "anndata", "colour", params=query, request_timeout=1)
+    assert error.value.code == 599 and slow_chunks.begun.is_set()
+    await asyncio.sleep(0.1)  # until the server has seen that the connection was closed
+    slow_chunks.go.set()
+    while lab.files._kept:  # in use as long as the scan goes on
+        await asyncio.sleep(0.01)
+        lab.files.close_idle(0)
+    assert slow_chunks.n < 50  # of some 700
 
 
 def test_scan_ends_when_nobody_waits(tmp_path):
