@@ -11,7 +11,10 @@ import lifelines
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from lifelines.statistics import logrank_test
 from playwright.sync_api import expect
+
+from pm_lab.biomarkers import Panel
 
 SLOW = 90_000  # milliseconds: a kernel's start and its imports on a busy machine
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
@@ -354,6 +357,42 @@ def test_drugs_are_those_of_the_predictions(explorer, given, name):
     chart = explorer.get_by_role("group", name="Predicted drugs: the first 14 of 16")
     first = f"percentile {table['percentile'][0]:.0f}{', unlike' if name == 'person 003' else ''}"
     expect(chart.get_by_text(first, exact=True).first).to_be_visible()
+
+
+@pytest.fixture
+def panel_file(tmp_path):
+    """A panel of three of the cohort's genes, in a file."""
+    weights = {"ERBB2": 0.5, "ESR1": -0.3, "MKI67": 0.2}
+    made = Panel("trio", "survival", "os", list(weights), list(weights.values()), [8.0] * 3, [2.0] * 3)
+    made.save(tmp_path / "panel.json")
+    return tmp_path / "panel.json"
+
+
+def test_groups_by_the_risk_of_a_panel(explorer, given, panel_file):
+    show(explorer, "compare")
+    risk = Panel.load(panel_file).predict(given["cohort"])
+    high = (risk >= risk.quantile(0.6)).to_numpy()
+    for name, part in (("A", "the upper part of a risk"), ("B", "the lower part of a risk")):
+        explorer.get_by_label(f"group {name} is").select_option(label=part)
+        explorer.get_by_label(f"panel file of {name}").fill(str(panel_file))
+        explorer.get_by_label(f"panel file of {name}").press("Tab")
+        explorer.get_by_label(f"quantile of {name}").fill("0.6")
+        explorer.get_by_label(f"quantile of {name}").press("Tab")
+        explorer.get_by_role("button", name=f"set group {name}").click()
+        settled(explorer)
+    numbers = explorer.locator(".pm-numbers", has_text="risk of the panel")
+    expect(numbers).to_contain_text(re.compile(rf"{high.sum()}\s*A: .*risk of the panel"), timeout=SLOW)
+    expect(numbers).to_contain_text(re.compile(rf"{(~high).sum()}\s*B: risk of the panel <"))
+    clinical = given["clinical"]
+    tested = logrank_test(
+        clinical["months"][high], clinical["months"][~high], *(clinical["died"][m] for m in (high, ~high))
+    )
+    row = explorer.get_by_role("row", name=re.compile("^log-rank p"))
+    assert float(row.locator("td").inner_text()) == pytest.approx(tested.p_value, rel=0.06)
+    for name in "AB":
+        explorer.get_by_label(f"group {name} is").select_option(label="not set")
+        explorer.get_by_role("button", name=f"set group {name}").click()
+        settled(explorer)
 
 
 def main_view(page, tab):
