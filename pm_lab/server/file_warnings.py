@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from tornado import web
 
-from pm_lab.identifiers import ROWS_READ, identifier_columns
 from pm_lab.server.answers import PmLabHandler
 from pm_lab.server.files import Handle
 from pm_lab.server.frames import Frame, frame
 from pm_lab.server.scans import hashed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STRETCHES = 20  # that the rows for the identifier check are read in
 NAMED = 5  # duplicate names that a warning gives
@@ -66,6 +68,8 @@ def slow_warnings(handle: Handle) -> list[dict]:
 
 
 def _slow(handle: Handle) -> Iterator[dict]:
+    from pm_lab.identifiers import identifier_columns
+
     for axis, of in (("obs", "observations"), ("var", "variables")):
         table = frame(handle, axis)
         n, names = _duplicates(handle, table)
@@ -102,6 +106,10 @@ def _duplicates(handle: Handle, table: Frame) -> tuple[int, list[str]]:
 
 def _sampled(handle: Handle, table: Frame) -> pd.DataFrame:
     """Up to as many rows as the identifier check reads, in stretches spread over the table."""
+    import pandas as pd
+
+    from pm_lab.identifiers import ROWS_READ
+
     length = min(table.n, ROWS_READ)
     n_stretches = 1 if table.n <= ROWS_READ else STRETCHES
     size = length // n_stretches

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from pm_lab.server.columns import INDEX, Column
 from pm_lab.server.elements import PIECE, pieces
@@ -85,12 +84,14 @@ def hashed(handle: Handle, column: Column) -> tuple[np.ndarray, np.ndarray | Non
 
     A million different texts as Python objects take ten times the memory.
     """
+    from pandas.util import hash_array
+
     hashes = np.empty(column.n, np.uint64)
     missing = None if column.mask is None else np.zeros(column.n, bool)
     for start, stop in pieces(column.n):
         handle.step()
         stored = column.read_stored(start, stop)
-        hashes[start:stop] = pd.util.hash_array(stored, categorize=False)
+        hashes[start:stop] = hash_array(stored, categorize=False)
         if missing is not None:
             missing[start:stop] = column.read_mask(start, stop)
     return hashes, missing

@@ -50,7 +50,7 @@ def _structure(handle: Handle) -> dict:
         "path": handle.name,
         "name": handle.name.rpartition("/")[2],
         "format": handle.format,
-        "size": handle.identity.size,
+        "size": _size(handle),
         "modified": datetime.fromtimestamp(handle.identity.modified_ns / 1e9, UTC).isoformat(),
         "etag": handle.identity.etag,
         "n_obs": obs.n,
@@ -73,6 +73,14 @@ def _structure(handle: Handle) -> dict:
     described["unreadable"] = unreadable
     described["warnings"] = quick_warnings(described)
     return described
+
+
+def _size(handle: Handle) -> int:
+    """Bytes on disk; of a zarr folder those of all its chunks."""
+    if handle.format == "h5ad":
+        return handle.identity.size
+    folder = handle.file.store.root
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _matrices(handle: Handle, unreadable: list[dict]) -> Iterator[tuple[str, dict]]:

@@ -100,7 +100,7 @@ def answer_of(jp_serverapp, jp_fetch, jp_asyncio_loop):
 
 
 @settings(
-    max_examples=400,
+    max_examples=300,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -2,12 +2,17 @@
 
 import io
 import json
+import os
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from tornado.httpclient import HTTPClientError
+from tornado.simple_httpclient import HTTPStreamClosedError
+
+from pm_lab.server import export
 
 N, GENES = 500, 20
 COLUMNS = ["cell_type", "age", "n", "treated", "note", "score"]
@@ -232,6 +237,20 @@ async def test_csv_of_many_rows_is_complete(jp_root_dir, jp_fetch):
     anndata.AnnData(np.zeros((7_001, 1), "float32"), obs=obs).write_h5ad(jp_root_dir / "x.h5ad")
     _, text = await exported(jp_fetch, path="x.h5ad", sort="x", descending=1)
     assert text == obs[::-1].to_csv()
+
+
+async def test_csv_of_a_file_that_changes_meanwhile_is_no_whole_file(jp_root_dir, jp_fetch, monkeypatch):
+    obs = pd.DataFrame({"x": np.arange(7_001)}, index=[f"c{i}" for i in range(7_001)])
+    anndata.AnnData(np.zeros((7_001, 1), "float32"), obs=obs).write_h5ad(jp_root_dir / "x.h5ad")
+    read = export.lines
+
+    def then_changed(*args):
+        os.utime(jp_root_dir / "x.h5ad", ns=(1, 1))
+        return read(*args)
+
+    monkeypatch.setattr(export, "lines", then_changed)
+    with pytest.raises((HTTPStreamClosedError, HTTPClientError)):
+        await exported(jp_fetch, path="x.h5ad")
 
 
 async def test_csv_holds_no_formulas(jp_root_dir, jp_fetch):

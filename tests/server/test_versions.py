@@ -127,6 +127,9 @@ async def test_every_version_shows_the_same(jp_root_dir, call, ask_arrays, name)
     assert types == {"age": "number", "cell_type": "category"}
     assert found["default_embedding"] == "X_umap"
     assert found["format"] == name.rpartition(".")[2]
+    path = jp_root_dir / name
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    assert found["size"] == sum(file.stat().st_size for file in files)
 
     _, page = await call("anndata/table", path=name)
     assert page["index"] == CELLS
