@@ -130,7 +130,7 @@ class PatientPanel:
         ]
         columns = self._state.data.columns
         kept = [columns[name].kind != "text" for name in table["column"]]  # nobody reads along in free text
-        table = table[(table["group"] == "clinical") & kept]
+        table = table[(table["group"] == "clinical") & np.array(kept, bool)]
         note = f"{PERCENTILE} In brackets: share of the cohort with the same value."
         self._summary.show(charts.position_chart(table, "Clinical summary", "column", note))
 
@@ -265,7 +265,9 @@ class PatientPanel:
         if lacking:
             return
         rows = np.arange(len(found.embedding))
+        said = f"{len(found.rows):,} cells of this patient in colour, {len(rows):,} in all."
         if len(rows) > charts.MOST_POINTS:
+            said += f" Of the others {charts.MOST_POINTS:,} are drawn, a sample."
             rows = np.union1d(np.linspace(0, len(rows) - 1, charts.MOST_POINTS).astype(int), found.rows)
         mask = np.isin(rows, found.rows).astype(np.uint8)
         types = self._state.data.cell_types
@@ -273,8 +275,7 @@ class PatientPanel:
         description = charts.point_chart(
             *found.embedding[rows].T,
             "Cells of the patient within all cells",
-            f"{len(found.rows):,} cells of this patient in colour, {len(found.embedding):,} in all.",
-            "UMAP 1", "UMAP 2", mask=mask, points="cells", height=340, **more,
+            said, "UMAP 1", "UMAP 2", mask=mask, points="cells", height=340, **more,
         )  # fmt: skip
         kept = (
             ("x", "y", "codes")
