@@ -73,7 +73,9 @@ def as_categories(labels: Labels, rows: np.ndarray | None) -> tuple[dict, dict[s
 
 def as_numbers(numbers: np.ndarray, rows: np.ndarray | None) -> tuple[dict, dict[str, np.ndarray]]:
     """Meta data and values; the ends of the colour scale are percentiles of all rows."""
-    known = numbers[np.abs(numbers) <= np.finfo(np.float32).max]
+    with np.errstate(over="ignore"):  # what float32 cannot hold counts as missing
+        shown = numbers.astype(np.float32)
+    known = numbers[np.isfinite(shown)].astype(np.float64)
     meta = {"kind": "number", "n_missing": len(numbers) - len(known), "n_zero": int((known == 0).sum())}
     ends = dict.fromkeys(("min", "max", "low", "high"))
     if len(known):
@@ -81,9 +83,8 @@ def as_numbers(numbers: np.ndarray, rows: np.ndarray | None) -> tuple[dict, dict
         ends["low"], ends["high"] = (float(end) for end in np.percentile(known, PERCENTILES))
         if ends["low"] == ends["high"]:  # a gene that few cells express
             ends["low"], ends["high"] = ends["min"], ends["max"]
-    values = (numbers if rows is None else numbers[rows]).astype(np.float32)
-    values[np.isinf(values)] = np.nan
-    return meta | ends, {"values": values}
+    shown[np.isinf(shown)] = np.nan
+    return meta | ends, {"values": shown if rows is None else shown[rows]}
 
 
 def colour(handle: Handle, obs: str, gene: str, layer: str, limit: int) -> tuple[dict, dict[str, np.ndarray]]:

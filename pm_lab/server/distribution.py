@@ -46,7 +46,8 @@ def describe(values: np.ndarray) -> dict:
     >>> found["median"], found["whisker_high"], found["n_missing"]
     (3.0, 4.0, 1)
     """
-    known = np.sort(values[np.abs(values) < LARGEST].astype(np.float64))
+    exact = values.astype(np.float64)
+    known = np.sort(exact[np.abs(exact) < LARGEST])
     found = {"n": len(known), "n_missing": len(values) - len(known), "n_zero": int((known == 0).sum())}
     if not len(known):
         nothing = ("min", "q1", "median", "q3", "max", "mean", "whisker_low", "whisker_high")

@@ -120,6 +120,17 @@ async def test_scale_of_a_rare_gene_is_not_empty(ask_arrays, adata, jp_root_dir)
     assert (meta["low"], meta["high"]) == (0, 3)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+async def test_infinity_is_shown_as_missing(ask_arrays, jp_root_dir, kind):
+    largest = np.finfo(kind).max
+    obs = pd.DataFrame({"x": np.array([np.inf, -np.inf, np.nan, largest, 0], kind)}, index=list("abcde"))
+    anndata.AnnData(obs=obs).write_h5ad(jp_root_dir / "a.h5ad")
+    meta, arrays = await ask_arrays("anndata/colour", path="a.h5ad", obs="x")
+    beyond = largest > np.finfo(np.float32).max
+    assert meta["n_missing"] == 3 + beyond and meta["max"] == (0 if beyond else largest)
+    np.testing.assert_array_equal(np.isnan(arrays["values"]), [True, True, True, beyond, False])
+
+
 async def test_texts_that_all_differ_are_no_colour(call, jp_root_dir):
     many = anndata.AnnData(obs=pd.DataFrame({"code": [f"c{i}" for i in range(1_001)]}).astype(object))
     many.obs_names = many.obs_names.astype(str)
