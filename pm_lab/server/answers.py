@@ -226,7 +226,7 @@ def pack(meta: dict, arrays: dict[str, np.ndarray]) -> bytes:
             {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "offset": offset}
         )
         padding = -block.nbytes % ALIGNED
-        parts += [block.tobytes(), b"\0" * padding]
+        parts += [block.data.cast("B") if block.size else b"", b"\0" * padding]
         offset += block.nbytes + padding
     header = json.dumps({**meta, "arrays": described}, allow_nan=False).encode()
     header += b" " * (-(4 + len(header)) % ALIGNED)

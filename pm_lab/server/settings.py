@@ -23,7 +23,7 @@ class PmLab(Configurable):
     max_open_files = Int(8, min=1, help="How many files are kept open between requests.").tag(config=True)
     idle_seconds = Int(300, min=1, help="A file that nobody asks for this long is closed.").tag(config=True)
     max_cache_bytes = Int(
-        96 * 2**20, min=0, help="Memory for columns, genes and embeddings kept between requests."
+        64 * 2**20, min=0, help="Memory for columns, genes and embeddings kept between requests."
     ).tag(config=True)
 
     def __init__(self, **settings) -> None:

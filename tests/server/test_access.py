@@ -129,7 +129,9 @@ async def test_links_out_of_the_root_need_the_setting(jp_root_dir, call, jp_serv
     assert (await call("anndata/structure", path="folder/../x.h5ad"))[0] == 403
 
 
-async def test_the_setting_is_read_from_the_servers_configuration(jp_configurable_serverapp, jp_server_config):
+async def test_the_setting_is_read_from_the_servers_configuration(
+    jp_configurable_serverapp, jp_server_config
+):
     config = {**jp_server_config, "PmLab": {"follow_symlinks": True, "max_threads": 2}}
     lab = jp_configurable_serverapp(config=config).web_app.settings["pm_lab"]
     assert lab.follow_symlinks and lab.max_threads == 2
