@@ -401,6 +401,21 @@ def _check_units(response: pd.DataFrame, measure: str) -> None:
     )
 
 
+def warn_of_few_lines(response: pd.DataFrame) -> None:
+    """Warn, at the line that called fit, of drugs that hardly any line was tested with."""
+    n_lines = response.notna().sum()
+    few = n_lines[n_lines < FEWEST_LINES]
+    if len(few):
+        shown = [f"{name}: {n}" for name, n in few.items()]
+        warnings.warn(
+            f"{len(few):,} drugs were measured on fewer than {FEWEST_LINES} lines ({first(shown)}): what is "
+            "predicted of them is hardly more than what all drugs have in common. To leave them out: screen "
+            "= pm.drug_response.drop_unusable_drugs(screen).",
+            PmLabWarning,
+            stacklevel=3,
+        )
+
+
 def _check_drugs(response: pd.DataFrame, screen: AnnData, min_lines: int, allow_constant: bool) -> None:
     n_lines = response.notna().sum()
     few = n_lines.index[n_lines < min_lines]

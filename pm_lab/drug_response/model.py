@@ -14,7 +14,7 @@ from pm_lab import keys
 from pm_lab.checks import bulk_of, shares, whole_number
 from pm_lab.drug_response.baselines import set_apart
 from pm_lab.drug_response.checkpoint import Checkpoint, fingerprint
-from pm_lab.drug_response.contract import MODALITIES, check_screen, screen_of
+from pm_lab.drug_response.contract import MODALITIES, check_screen, screen_of, warn_of_few_lines
 from pm_lab.drug_response.drug_inputs import DrugStructures, bits_of
 from pm_lab.drug_response.effects import asked, with_unseen
 from pm_lab.drug_response.kernel_path import KernelPath, honest_left_out
@@ -140,8 +140,16 @@ class DrugResponseModel:
         settings, device = self._settings(), choose_device(self.device)
         response = check_screen(screen, min_lines=1, allow_constant=validation is not None)
         _check_size(screen, settings)
+        if validation is None:  # the training part of a split may leave a drug few
+            warn_of_few_lines(response)
         groups = _left_out_together(validation, response, tissue_of(screen))
-        with one_thread(), advice_on_memory(device, settings.members, settings.hidden):
+        elsewhere = ", or train on the CPU, device='cpu'" if device.type == "cuda" else ""
+        advice = (
+            f"{device} has too little memory for {settings.members:,} networks of {settings.hidden:,} hidden "
+            f"units. Pass fewer of either, DrugResponseModel(members={max(2, settings.members // 2)}, "
+            f"hidden={max(1, settings.hidden // 2)}){elsewhere}, or a screen with fewer genes."
+        )
+        with one_thread(), advice_on_memory(advice):
             self._learn(screen, response, groups, settings, device, resume)
         return self
 
@@ -202,11 +210,12 @@ class DrugResponseModel:
                 f"predict_matrix takes an AnnData of cell lines, not {type(adata).__name__}. For "
                 "patients call predict(cohort), which aligns them; for lines, predict_matrix(cohort.screen)."
             )
-        table = pd.DataFrame(predict_rows(learnt, adata), adata.obs_names, learnt.drugs)
         names = asked(drugs, learnt.drugs)
-        found, unseen = with_unseen(table, names), ~names.isin(learnt.drugs)
-        if unseen.any():
-            found.loc[:, unseen] += from_structures(learnt, adata, drugs[unseen])
+        with _advice_on_rows(adata.n_obs, len(learnt.drugs)):
+            table = pd.DataFrame(predict_rows(learnt, adata), adata.obs_names, learnt.drugs)
+            found, unseen = with_unseen(table, names), ~names.isin(learnt.drugs)
+            if unseen.any():
+                found.loc[:, unseen] += from_structures(learnt, adata, drugs[unseen])
         return found
 
     def predict(
@@ -254,18 +263,22 @@ class DrugResponseModel:
         ------
         DataError
             Drugs that were not in training, genes that are missing, expression on another scale.
+        PmLabError
+            Memory does not suffice for so many rows.
         """
         learnt, adata = self._fitted(), bulk_of(adata)
         shares(coverage=coverage)
         chosen = places_of_drugs(learnt, drugs)
-        rows = prepare_rows(learnt, adata, align)
-        predicted = predict_as_new(learnt, rows.expression, rows.tissue, rows.network)
-        width = np.tile(half_widths(learnt.errors_new, coverage), (len(predicted), 1))
-        known = rows.known >= 0
-        if known.any():
-            predicted[known] = learnt.expected[rows.known[known]]
-            width[known] = half_widths(learnt.errors_known, coverage)
-        table = ranked_table(learnt, adata.obs_names, rows, predicted[:, chosen], width[:, chosen], chosen)
+        with _advice_on_rows(adata.n_obs, len(chosen)):
+            rows = prepare_rows(learnt, adata, align)
+            predicted = predict_as_new(learnt, rows.expression, rows.tissue, rows.network)
+            width = np.tile(half_widths(learnt.errors_new, coverage), (len(predicted), 1))
+            known = rows.known >= 0
+            if known.any():
+                predicted[known] = learnt.expected[rows.known[known]]
+                width[known] = half_widths(learnt.errors_known, coverage)
+            values = (predicted[:, chosen], width[:, chosen])
+            table = ranked_table(learnt, adata.obs_names, rows, *values, chosen)
         table.attrs["coverage"] = coverage
         return table
 
@@ -320,6 +333,16 @@ class DrugResponseModel:
         if not hasattr(self, "_learnt"):
             raise DataError("this model has not learnt anything: call fit(screen) or load(folder) first.")
         return self._learnt
+
+
+def _advice_on_rows(n_rows: int, n_drugs: int):
+    from pm_lab.drug_response.network import advice_on_memory
+
+    return advice_on_memory(
+        f"this machine has too little memory to predict {n_rows:,} rows and {n_drugs:,} drugs at once. "
+        "Predict the rows in parts of some hundred, adata[:500] and so on, or fewer drugs. Patients are "
+        'aligned within the part that they are in: draw the parts at random, or pass align="sample".'
+    )
 
 
 def _check_size(screen: AnnData, settings: _Settings) -> None:

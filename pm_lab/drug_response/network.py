@@ -119,19 +119,15 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def advice_on_memory(device: torch.device, members: int, hidden: int) -> Iterator[None]:
-    """Raise PmLabError, with what to do, where memory runs out: that of the device, of numpy or of torch."""
+def advice_on_memory(advice: str) -> Iterator[None]:
+    """Raise PmLabError with this advice where memory runs out: that of the device, of numpy or of torch."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not full and not any(words in str(error) for words in NO_MEMORY):
             raise
-        elsewhere = ", or train on the CPU, device='cpu'" if device.type == "cuda" else ""
-        raise PmLabError(
-            f"{device} has too little memory for {members:,} networks of {hidden:,} hidden units. Pass fewer "
-            f"of either, DrugResponseModel(members=4, hidden=128){elsewhere}, or a screen with fewer genes."
-        ) from error
+        raise PmLabError(advice) from error
 
 
 def choose_device(device: str) -> torch.device:

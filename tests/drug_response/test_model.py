@@ -271,11 +271,22 @@ def test_a_cohort_has_patients_and_lines_and_a_matrix_is_of_lines(fitted):
         fitted.predict_matrix(cohort)
 
 
-def test_a_drug_on_few_lines_gets_an_interval_all_the_same(little):
+@pytest.mark.parametrize("n_lines", [6, 3])
+def test_a_drug_on_few_lines_gets_an_interval_all_the_same(little, n_lines):
     response = little.obsm["response"].copy()
-    response.iloc[6:, 0] = np.nan
+    tested = response.iloc[:, 0].dropna().index[:n_lines]
+    response.iloc[~response.index.isin(tested), 0] = np.nan
     little.obsm["response"] = response
-    table = quick().fit(little).predict(little)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", PmLabWarning)
+        model = quick().fit(little)
+    said = [str(one.message) for one in seen if one.category is PmLabWarning]
+    if n_lines == 3:
+        assert len(said) == 1 and "1 drugs were measured on fewer than 5 lines (DRUG001: 3)" in said[0]
+        assert "drop_unusable_drugs" in said[0]
+    else:
+        assert said == []
+    table = model.predict(little)
     assert "line" in table and np.isfinite(table[["lower", "upper"]]).all(axis=None)
 
 
@@ -410,10 +421,33 @@ def test_too_little_memory_is_said_with_what_to_do(little, monkeypatch, where, e
 
     monkeypatch.setattr(where, full)
     said = (
-        r"cpu has too little memory for 2 networks of 8 hidden units\. Pass fewer of either, Drug.* genes\."
+        r"cpu has too little memory for 2 networks of 8 hidden units\. Pass fewer of either, "
+        r"Drug.*\(members=2, hidden=4\), or .* genes\."
     )
     with pytest.raises(PmLabError, match=said):
         quick(device="cpu").fit(little)
+
+
+@pytest.mark.parametrize("call", ["predict", "predict_matrix"])
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("pm_lab.drug_response.network.DrugResponseNet.forward", torch.OutOfMemoryError("out of memory")),
+        ("pm_lab.drug_response.network.DrugResponseNet.forward", RuntimeError("can't allocate memory: 99")),
+        ("pm_lab.drug_response.kernel_path.LineKernel.between", MemoryError("Unable to allocate 9.9 GiB")),
+    ],
+    ids=["torch", "torch on the CPU", "numpy"],
+)
+def test_too_little_memory_at_prediction_is_said_with_what_to_do(
+    parts, fitted, monkeypatch, call, where, error
+):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(where, full)
+    said = r"too little memory to predict 5 rows and 60 drugs at once\. Predict the rows in parts"
+    with pytest.raises(PmLabError, match=said):
+        getattr(fitted, call)(parts[1][:5].copy())
 
 
 def test_other_errors_are_not_taken_for_too_little_memory(little, monkeypatch):
