@@ -6,11 +6,11 @@ export const MOST_CORNERS = 500;
 
 /**
  * A polygon of at most `most` corners that stays within a tolerance of the drawn one (Douglas and Peucker).
- * The tolerance starts at `tolerance` and doubles until the corners are few enough.
+ * The tolerance starts at `tolerance`, which is above 0, and doubles until the corners are few enough.
  */
 export function simplified(polygon: Point[], tolerance: number, most = MOST_CORNERS): Point[] {
   let result = alongLine(polygon, tolerance);
-  for (let wider = tolerance * 2; result.length > most; wider *= 2) {
+  for (let wider = tolerance * 2; wider > 0 && result.length > most; wider *= 2) {
     result = alongLine(polygon, wider);
   }
   return result;
