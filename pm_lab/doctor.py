@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OLDEST_PYTHON, BELOW_PYTHON = (3, 11), (3, 14)
+OLDEST_NODE = 20
+FRONT_END = "pm-lab-extension"
 COURSE_MEMORY = 1.5e9  # what one notebook of the course may take
 GIB = 2**30
 LOCK = Path(__file__).parents[1] / "requirements.lock"  # in a checkout; a wheel has none
@@ -48,9 +53,9 @@ def check() -> pd.DataFrame:
     return pd.DataFrame(list(findings()), columns=Finding._fields)
 
 
-def findings() -> Iterator[Finding]:
-    """The findings one after the other, as the checks make them."""
-    for one in CHECKS:
+def findings(extension_only: bool = False) -> Iterator[Finding]:
+    """The findings one after the other, as the checks make them: all, or those of the extension."""
+    for one in EXTENSION_CHECKS if extension_only else CHECKS:
         try:
             yield from one()
         except Exception as error:  # a check that breaks must not hide the others
@@ -135,18 +140,89 @@ def _jupyterlab() -> Iterator[Finding]:
         yield Finding("JupyterLab", "fail", f"{version}, without the extension that shows widgets", mend)
 
 
-def _extension() -> Iterator[Finding]:
-    """The front end is built into pm_lab/labextension, and the server part is pm_lab/server."""
-    package = Path(__file__).parent
-    parts = {
-        "extension": (package / "labextension" / "package.json").is_file(),
-        "server part": (package / "server" / "__init__.py").is_file(),
-    }
-    for part, there in parts.items():
-        if there:
-            yield Finding(f"pm_lab {part}", "ok", "present")
+def _front_end() -> Iterator[Finding]:
+    """Built, where JupyterLab looks for it, and not switched off."""
+    from jupyter_core.paths import jupyter_path
+
+    check = "pm_lab extension"
+    places = [Path(folder, FRONT_END) for folder in jupyter_path("labextensions")]
+    installed = next((place for place in places if (place / "package.json").is_file()), None)
+    if installed is not None and _is_whole(installed):
+        if off := _switched_off():
+            mend = f"jupyter labextension enable {off}, then reload the page."
+            yield Finding(check, "warn", f"{off} is switched off", mend)
         else:
-            yield Finding(f"pm_lab {part}", "info", "not in this version; the notebooks do not need it")
+            version = json.loads((installed / "package.json").read_text(encoding="utf-8"))["version"]
+            yield Finding(check, "ok", f"{version}, built and where JupyterLab looks for it")
+    elif _is_whole(Path(__file__).parent / "labextension"):
+        yield Finding(check, "warn", "built, but not where JupyterLab looks for it", _how_to_build())
+    else:
+        found = "not built: JupyterLab opens no .h5ad files and has no PM Lab panel"
+        yield Finding(check, "warn", found, _how_to_build())
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a built front end has the file that its package.json says to load."""
+    try:
+        package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        return (folder / package["jupyterlab"]["_build"]["load"]).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _switched_off() -> str:
+    """The extension or the first of its plugins that JupyterLab's configuration disables; else empty."""
+    from jupyter_core.paths import jupyter_path
+    from jupyterlab.commands import get_app_dir
+    from jupyterlab_server.config import get_page_config
+
+    settings = str(Path(get_app_dir(), "settings"))
+    disabled = get_page_config(jupyter_path("labextensions"), settings).get("disabledExtensions", [])
+    ours = [name for name in disabled if name.partition(":")[0] == FRONT_END]
+    return min(ours, default="")
+
+
+def _how_to_build() -> str:
+    if not (Path(__file__).parents[1] / "extension" / "package.json").is_file():
+        return "Install pm_lab again from its wheel, in the environment that JupyterLab runs in."
+    node = _node_version()
+    if node is None:
+        return (
+            f"Install Node.js {OLDEST_NODE} or newer, then run make lab again. Notebooks need none."
+        )
+    if node < OLDEST_NODE:
+        return f"Node.js here is {node}: install {OLDEST_NODE} or newer, then run make lab again."
+    return "Run make lab again: it builds it."
+
+
+def _node_version() -> int | None:
+    """The first number of Node's version, or None where there is no Node."""
+    try:
+        done = subprocess.run(["node", "--version"], capture_output=True, text=True, timeout=30)
+        return int(done.stdout.lstrip("v").split(".")[0])
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def _server_part() -> Iterator[Finding]:
+    """Can be imported, and switched on in the configuration of Jupyter Server."""
+    from jupyter_core.paths import jupyter_config_path
+    from jupyter_server.extension.config import ExtensionConfigManager
+
+    check = "pm_lab server part"
+    try:
+        importlib.import_module("pm_lab.server.routes")
+    except Exception as error:
+        mend = "Install what is declared: make lab, or pip install -e ."
+        yield Finding(check, "warn", f"cannot be imported ({type(error).__name__}: {error})", mend)
+        return
+    configured = ExtensionConfigManager(read_config_path=jupyter_config_path()).get_jpserver_extensions()
+    if configured.get("pm_lab.server"):
+        yield Finding(check, "ok", "switched on")
+    else:
+        found = "switched off" if "pm_lab.server" in configured else "not switched on"
+        mend = "jupyter server extension enable --sys-prefix pm_lab.server, then start JupyterLab again."
+        yield Finding(check, "warn", f"{found}: the viewer and the panel get no answers", mend)
 
 
 def _app() -> Iterator[Finding]:
@@ -320,12 +396,14 @@ def _compiled_code() -> Iterator[Finding]:
         yield Finding("compiled code", "warn", "cannot be kept: first steps of each notebook are slow", mend)
 
 
+EXTENSION_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_front_end, _server_part)
+
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _python,
     _packages,
     _lock,
     _jupyterlab,
-    _extension,
+    *EXTENSION_CHECKS,
     _app,
     _memory,
     _cpus,
