@@ -3,6 +3,7 @@ import { ICommandPalette, InputDialog, showErrorMessage } from '@jupyterlab/appu
 import { PathExt } from '@jupyterlab/coreutils';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ITranslator, TranslationBundle, nullTranslator } from '@jupyterlab/translation';
+import { LabIcon, buildIcon, tableRowsIcon, usersIcon } from '@jupyterlab/ui-components';
 
 import { RequestError, request } from './api';
 import { CourseNotebook, SectionName } from './panel/answers';
@@ -53,27 +54,41 @@ export const panel: JupyterFrontEndPlugin<void> = {
 };
 
 function addSectionCommands(app: JupyterFrontEnd, trans: TranslationBundle, sidebar: Panel): void {
-  const sections: [string, SectionName, string, string][] = [
-    [PanelCommands.course, 'course', trans.__('Course'), trans.__('Show the Course of PM Lab')],
+  const sections: [string, SectionName, LabIcon, string, string][] = [
+    [
+      PanelCommands.course,
+      'course',
+      panelIcon,
+      trans.__('Course'),
+      trans.__('Show the Course of PM Lab')
+    ],
     [
       PanelCommands.caseStudies,
       'case-studies',
+      panelIcon,
       trans.__('Case Studies'),
       trans.__('Show the Case Studies of PM Lab')
     ],
     [
       PanelCommands.dataSets,
       'data-sets',
+      tableRowsIcon,
       trans.__('Data Sets'),
       trans.__('Show the Data Sets of PM Lab')
     ],
-    [PanelCommands.doctor, 'health', trans.__('Doctor'), trans.__('Check the PM Lab Installation')]
+    [
+      PanelCommands.doctor,
+      'health',
+      buildIcon,
+      trans.__('Doctor'),
+      trans.__('Check the PM Lab Installation')
+    ]
   ];
-  for (const [command, section, card, label] of sections) {
+  for (const [command, section, icon, card, label] of sections) {
     app.commands.addCommand(command, {
       label: args => (args.isLauncher ? card : label),
       caption: label,
-      icon: panelIcon,
+      icon,
       execute: async () => {
         app.shell.activateById(sidebar.id);
         await sidebar.reveal(section);
@@ -110,7 +125,7 @@ function addNotebookCommands(
     label: args =>
       args.isLauncher ? trans.__('Patient Explorer') : trans.__('New Patient Explorer Notebook'),
     caption: trans.__('A notebook that opens the patient explorer on the built-in cohort'),
-    icon: panelIcon,
+    icon: usersIcon,
     execute: args => openNotebook(EXPLORER, args.cwd as string | undefined),
     describedBy: { args: launcherArgument(trans) }
   });

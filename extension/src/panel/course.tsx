@@ -48,7 +48,9 @@ function Notebook({ notebook, model, trans, openNotebook }: NotebookProps): JSX.
         className="pml-Item"
         disabled={opening}
         onClick={() => void open()}
-        title={trans.__('Open a working copy in the present folder')}
+        title={`${notebook.question}\n${needsOf(notebook)}\n${trans.__(
+          'Opens a working copy in the present folder.'
+        )}`}
       >
         <span className="pml-Item-title">
           {number && <span className="pml-Item-number">{number}</span>}
