@@ -52,12 +52,20 @@ def _ask() -> dict:
         done = subprocess.run(
             COMMAND, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL
         )
-        return json.loads(done.stdout)
+        report = json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
         what = f"The doctor did not finish within {TIMEOUT_SECONDS} s."
         raise Refused(504, what, "pm-lab doctor", MEND) from error
     except (OSError, ValueError) as error:
         raise Refused(502, "The doctor ended without a report.", "pm-lab doctor", MEND) from error
+    return report | {"findings": [_known_better(finding) for finding in report["findings"]]}
+
+
+def _known_better(finding: dict) -> dict:
+    """The doctor reads configuration files only; that this server part is on is proven by its answer."""
+    if finding["check"] == "pm_lab server part" and finding["status"] != "ok":
+        return finding | {"status": "ok", "finding": "switched on: it gave this report", "mend": ""}
+    return finding
 
 
 ROUTES = [(r"doctor", DoctorHandler)]

@@ -27,6 +27,12 @@ async def test_what_is_broken_is_a_report_too(call, monkeypatch):
     assert status == 200 and report["ok"] is False and report["findings"][0]["mend"] == "buy"
 
 
+async def test_a_server_part_that_answers_is_on(call, monkeypatch):
+    doctor(monkeypatch, f"print({REPORT.replace('memory', 'pm_lab server part')!r})")
+    _, report = await call("doctor")
+    assert report["findings"][0]["status"] == "ok" and report["findings"][0]["mend"] == ""
+
+
 async def test_many_who_ask_at_once_get_one_report(call, monkeypatch, tmp_path):
     log = tmp_path / "asked"
     doctor(monkeypatch, f"open({str(log)!r}, 'a').write('x'); print({REPORT!r})")
