@@ -17,7 +17,7 @@ export interface ChartOptions {
   least: number;
 }
 
-const [NAMES, COUNTS, AXIS, ROW, TOP] = [150, 84, 46, 34, 24];
+const [NAMES, COUNTS, AXIS, ROW, TOP] = [150, 84, 46, 34, 44];
 const HALF = 13;
 
 /** The height of a chart without its legend. */
@@ -44,15 +44,16 @@ export function chart(options: ChartOptions): SvgElement[] {
   });
   const unit = answer.kind === 'category' ? 'share of cells' : answer.name;
   const name = options.plot === 'bar' && answer.kind === 'number' ? `mean of ${unit}` : unit;
+  const heading = { fill: greys.text, 'font-size': 11 };
+  const middle = (NAMES + width - COUNTS) / 2;
   return [
-    text(width - 4, 12, 'cells', { 'text-anchor': 'end', fill: greys.text, 'font-size': 11 }),
-    text(NAMES - 8, 12, answer.by, { 'text-anchor': 'end', fill: greys.text, 'font-size': 11 }, 22),
+    text(width - 4, TOP - 10, 'cells', { ...heading, 'text-anchor': 'end' }),
+    text(NAMES - 8, TOP - 10, answer.by, { ...heading, 'text-anchor': 'end' }, 22),
     ...valueAxis(at, bottom, greys, answer.kind === 'category'),
     ...marks,
-    text((NAMES + width - COUNTS) / 2, bottom + 36, name, {
-      'text-anchor': 'middle',
-      fill: greys.text
-    })
+    ...[12, bottom + 36].map(y =>
+      text(middle, y, name, { fill: greys.text, 'text-anchor': 'middle' })
+    )
   ];
 }
 
@@ -67,7 +68,9 @@ function valueAxis(at: Scale, bottom: number, greys: Greys, share: boolean): Svg
     const shown = share ? `${Math.round(value * 100)} %` : plain(value);
     return [
       svg('line', { x1: x, y1: TOP - 4, x2: x, y2: bottom + 4, stroke: greys.faint }),
-      text(x, bottom + 18, shown, { 'text-anchor': 'middle', 'font-size': 11, fill: greys.text })
+      ...[TOP - 10, bottom + 18].map(y =>
+        text(x, y, shown, { 'text-anchor': 'middle', 'font-size': 11, fill: greys.text })
+      )
     ];
   });
   const line = { x1: at(at.low), y1: bottom, x2: at(at.high), y2: bottom, stroke: greys.line };

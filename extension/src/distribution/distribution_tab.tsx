@@ -240,7 +240,9 @@ async function savePicture(
   const title = `${model.structure.name} · ${answer.name}` + (answer.by ? ` by ${answer.by}` : '');
   const all = answer.groups.reduce((sum, { n }) => sum + n, 0);
   const left = answer.n_left_out ? `; ${answer.n_left_out} smaller groups are left out` : '';
-  const small = least ? ` Groups of fewer than ${least} cells are not drawn.` : '';
+  const what = answer.kind === 'category' ? 'Groups and parts' : 'Groups';
+  const rounded = answer.kind === 'category' ? '; parts are rounded to whole percents' : '';
+  const small = least ? ` ${what} of fewer than ${least} cells are not drawn${rounded}.` : '';
   const lines = [
     `${sharedPart(all, model.structure.n_obs, least)} cells${left}`,
     explained(answer, plot) + small

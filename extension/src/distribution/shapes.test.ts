@@ -83,7 +83,18 @@ describe('bars of shares', () => {
     const parts = shares(groups[0], rows, 10);
     expect(parts.map(({ label, count }) => [label, count])).toEqual([
       ['x', 50],
-      ['', 50]
+      ['y', 47]
+    ]);
+    expect(parts.map(({ end }) => end)).toEqual([0.52, 1]);
+  });
+
+  it('look the same whether a small count is zero or not', () => {
+    const bar = (counts: number[]) =>
+      shares({ name: 'B', n: 0, counts }, rows, 10).map(({ start, end }) => [start, end]);
+    expect(bar([900, 0, 0])).toEqual(bar([895, 5, 0]));
+    expect(bar([900, 9, 9])).toEqual([
+      [0, 0.98],
+      [0.98, 1]
     ]);
   });
 

@@ -1,5 +1,4 @@
 import { LegendRow, legendRows, slotsOfCategories, REST } from '../embedding/colouring';
-import { hiddenCounts } from '../embedding/counts';
 import { LIGHT } from '../embedding/palette';
 import { CategoryGroup, NumberGroup } from './answer';
 
@@ -74,28 +73,26 @@ export interface Share {
 }
 
 /**
- * The parts of a bar of length one. Categories that share the grey of the rest are one part, and so are, with
- * `least`, those whose count may not leave the page: the length of a part tells its count.
+ * The parts of a bar of length one. Categories that share the grey of the rest are one part. With `least`,
+ * so are those of fewer cells, or they are left out where they are fewer together; and parts end at whole
+ * percents, since the exact length of a part would tell its count.
  */
 export function shares(group: CategoryGroup, rows: LegendRow[], least: number): Share[] {
-  const total = group.counts.reduce((sum, n) => sum + n, 0);
-  if (total === 0) {
-    return [];
-  }
-  const hidden = hiddenCounts(group.counts, least);
+  const all = group.counts.reduce((sum, n) => sum + n, 0);
   const parts = rows
-    .filter(row => !row.shared && group.counts[row.category] > 0 && !hidden[row.category])
+    .filter(({ shared, category }) => !shared && group.counts[category] >= Math.max(least, 1))
     .map(({ label, colour, category }) => ({ label, colour, count: group.counts[category] }));
-  const rest = total - parts.reduce((sum, { count }) => sum + count, 0);
-  if (rest > 0) {
+  const rest = all - parts.reduce((sum, { count }) => sum + count, 0);
+  if (rest >= Math.max(least, 1)) {
     parts.push({ label: '', colour: LIGHT.rest, count: rest });
   }
-  let start = 0;
+  const total = parts.reduce((sum, { count }) => sum + count, 0);
+  const ended = (sum: number) => (least ? Math.round((100 * sum) / total) / 100 : sum / total);
+  let sum = 0;
   return parts.map(part => {
-    const end = start + part.count / total;
-    const share = { ...part, start, end };
-    start = end;
-    return share;
+    const start = ended(sum);
+    sum += part.count;
+    return { ...part, start, end: ended(sum) };
   });
 }
 

@@ -49,7 +49,7 @@ export class CanvasPainter implements Painter {
       packed(this._palette[4 * i], this._palette[4 * i + 1], this._palette[4 * i + 2])
     );
     const layers = Uint8Array.from({ length: 256 }, (_, i) => this._palette[4 * i + 3]);
-    const corner = side > 3 ? 1 : 0; // larger points are rounded
+    const trims = roundTrims(side);
     const [xy, slots] = [this._xy, this._slots];
     for (let layer = BENEATH; layer <= ABOVE; layer++) {
       for (let i = 0; i < slots.length; i++) {
@@ -60,7 +60,7 @@ export class CanvasPainter implements Painter {
         if (!(fx > -side && fy > -side && fx < width && fy < height)) continue;
         const [x, y] = [Math.round(fx), Math.round(fy)];
         for (let dy = Math.max(0, -y); dy < side && y + dy < height; dy++) {
-          const trim = corner && (dy === 0 || dy === side - 1) ? 1 : 0;
+          const trim = trims[dy];
           const row = (y + dy) * width;
           const end = Math.min(x + side - trim, width);
           for (let at = Math.max(x + trim, 0); at < end; at++) pixels[row + at] = colours[slot];
@@ -72,6 +72,15 @@ export class CanvasPainter implements Painter {
   private _xy = new Float32Array();
   private _slots = new Uint8Array();
   private _palette = new Uint8Array(1024);
+}
+
+/** How many pixels a disc leaves free at the ends of each of its rows; small points are squares. */
+function roundTrims(side: number): number[] {
+  const radius = side / 2;
+  return Array.from({ length: side }, (_, row) => {
+    const away = row + 0.5 - radius;
+    return side > 3 ? Math.round(radius - Math.sqrt(radius * radius - away * away)) : 0;
+  });
 }
 
 function packed(r: number, g: number, b: number): number {

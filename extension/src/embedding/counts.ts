@@ -7,7 +7,7 @@ export function sharedCount(n: number, least: number): string {
  * Which counts of a known total may not be shared. Where the small ones could be worked out from the total,
  * because they are one alone or few together, the smallest that is shown is hidden too.
  */
-export function hiddenCounts(counts: number[], least: number): boolean[] {
+function hiddenCounts(counts: number[], least: number): boolean[] {
   const hidden = counts.map(n => n < least);
   const held = () => counts.reduce((sum, n, i) => sum + (hidden[i] ? n : 0), 0);
   const number = () => hidden.filter(Boolean).length;

@@ -184,11 +184,11 @@ async function savePicture(
   const palette = paletteFor(colours.value, emphasised, LIGHT);
   const shapes = plot.shapes(MOST_SHAPES);
   const image = shapes ? '' : plot.image(palette, LIGHT.background, 2);
-  const { n_total } = points.value.meta;
+  const { n_total, sampled } = points.value.meta;
   const what = colour ? valueName(colour) : '';
   const picture = embeddingPicture({
     title: [model.structure.name, names.join(' × '), what].filter(Boolean).join(' · '),
-    lines: [drawnLine(plot.drawn, n_total, mask.value?.n_matching ?? null, least)],
+    lines: [drawnLine(plot.drawn, n_total, sampled, mask.value?.n_matching ?? null, least)],
     view: plot.view,
     axisNames: names,
     points: { shapes, image, palette, size: plot.pointSize() },

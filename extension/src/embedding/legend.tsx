@@ -52,6 +52,11 @@ function Categories(properties: Properties & { meta: ColourMeta & { kind: 'categ
       )}
       <table className="pml-Legend-table">
         <caption className="pml-Hidden">{trans.__('Cells by category')}</caption>
+        <colgroup>
+          <col />
+          <col className="pml-Column-count" />
+          <col className="pml-Column-share" />
+        </colgroup>
         <thead className="pml-Hidden">
           <tr>
             <th scope="col">{trans.__('Category')}</th>

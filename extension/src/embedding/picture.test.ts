@@ -19,7 +19,7 @@ function exported(least: number): string {
   return toText(
     embeddingPicture({
       title: 'a & b.h5ad · umap 1 × umap 2',
-      lines: [drawnLine(100, 124, null, least)],
+      lines: [drawnLine(100, 124, true, null, least)],
       view,
       axisNames: ['umap 1', 'umap 2'],
       points: {
@@ -50,6 +50,6 @@ describe('an exported picture', () => {
 
   it('says how many points are drawn', () => {
     expect(exported(10)).toContain('100 of 124 cells drawn, chosen at random');
-    expect(drawnLine(124, 124, 120, 10)).toContain('>114 of 124 match the filters');
+    expect(drawnLine(124, 124, false, 120, 10)).toContain('>114 of 124 match the filters');
   });
 });

@@ -6,7 +6,7 @@ import { SvgElement, picture, svg, text } from './svg';
 import { View } from './view';
 
 /** Up to this many points stand in an SVG as shapes; more are one image, so that it can be opened. */
-export const MOST_SHAPES = 5_000;
+export const MOST_SHAPES = 10_000;
 
 export interface Points {
   /** Position in pixels and palette entry, or null where they are too many. */
@@ -149,13 +149,18 @@ function noteLines(lines: string[], y: number): SvgElement[] {
 export function drawnLine(
   drawn: number,
   total: number,
+  sampled: boolean,
   matching: number | null,
   least: number
 ): string {
-  const sampled = drawn < total ? ', chosen at random' : '';
+  const all = total.toLocaleString('en');
+  const count = sampled
+    ? `${drawn.toLocaleString('en')} of ${all} cells drawn, chosen at random`
+    : `${sharedPart(drawn, total, least)} cells drawn`;
+  const missing = !sampled && drawn < total ? '; the others have no position' : '';
   const part =
     matching === null
       ? ''
-      : `; ${sharedPart(matching, total, least)} match the filters, the rest faint`;
-  return `${drawn.toLocaleString('en')} of ${total.toLocaleString('en')} cells drawn${sampled}${part}`;
+      : `; ${sharedPart(matching, total, least)} match the filters, the others are faint`;
+  return count + missing + part;
 }

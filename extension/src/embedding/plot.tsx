@@ -80,19 +80,23 @@ export function Plot(properties: Properties) {
       {view && view.width > 0 && (
         <svg className="pml-Over" aria-hidden="true">
           {axes(view, axisNames, greys).map(toReact)}
-          {polygon && outline(polygon.map(([x, y]) => toPixel(view, x, y)))}
-          {trail && outline(trail)}
+          {polygon &&
+            outline(
+              polygon.map(([x, y]) => toPixel(view, x, y)),
+              'chosen'
+            )}
+          {trail && outline(trail, 'drawn')}
         </svg>
       )}
     </div>
   );
 }
 
-function outline(corners: Point[]) {
+function outline(corners: Point[], state: 'chosen' | 'drawn') {
   const { left, top } = MARGINS;
   return (
     <path
-      className="pml-Lasso"
+      className={`pml-Lasso pml-mod-${state}`}
       d={`M${corners.map(([x, y]) => `${(x + left).toFixed(1)} ${(y + top).toFixed(1)}`).join('L')}Z`}
     />
   );

@@ -17,8 +17,10 @@ export interface PointPlotListener {
   onPaintedBy: (by: PaintedBy) => void;
 }
 
-// WebGL without a graphics card paints a million points in half a second, the processor alone in a hundredth.
-const SLOW = 100; // milliseconds
+// WebGL without a graphics card paints a million points in 300 ms, the processor alone in 45. So some of the
+// points are painted for a trial, which takes a graphics card a millisecond and a processor thirty.
+const TRIAL = 100_000; // points
+const SLOW = 12; // milliseconds
 
 /** Points in a box of the page: where they are, what is seen of them, and when they are painted again. */
 export class PointPlot {
@@ -60,7 +62,6 @@ export class PointPlot {
       this._slots = new Uint8Array(n);
       this._painter.setColours(this._slots, this._palette);
     }
-    this._judged = false;
     this.reset();
   }
 
@@ -152,7 +153,7 @@ export class PointPlot {
 
   private _usePainter(why: PaintedBy['why'] = ''): void {
     const before = this._painter;
-    this._judged = false;
+    this._tried = false;
     if (this._painting === 'canvas' || why) {
       this._painter = new CanvasPainter();
       this._why = why || 'chosen';
@@ -183,31 +184,31 @@ export class PointPlot {
     if (this._disposed || this._view.width < 1 || this._view.height < 1) {
       return;
     }
+    if (!this._tried && this._slots.length >= TRIAL) {
+      this._tried = true;
+      if (this._painting === 'auto' && this._isSlow()) {
+        this._usePainter('slow');
+      }
+    }
     const start = performance.mark('pm-lab:redraw-start').startTime;
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    this._painter.paint(this._view, this._size(), ratio, this._background);
-    this._judge(start);
+    this._painter.paint(this._view, this._size(), pixelRatio(), this._background);
     const detail = { painter: this._painter.kind, points: this._slots.length };
     performance.measure('pm-lab:redraw', { start, detail });
   }
 
-  /** The second painting of new points is waited for (the first compiles): slow WebGL is given up. */
-  private _judge(start: number): void {
-    if (this._painting !== 'auto' || this._painter.kind !== 'webgl' || !this._slots.length) {
-      return;
+  private _isSlow(): boolean {
+    const painter = this._painter;
+    if (!(painter instanceof WebglPainter)) {
+      return false;
     }
-    if (this._judged === false) {
-      this._judged = 'once';
-      this._painter.finish();
-      this.repaint();
-    } else if (this._judged === 'once') {
-      this._painter.finish();
-      this._judged = 'done';
-      if (performance.now() - start > SLOW) {
-        this._usePainter('slow');
-        this._paint();
-      }
-    }
+    const trial = () => {
+      const start = performance.now();
+      painter.paint(this._view, this._size(), pixelRatio(), this._background, TRIAL);
+      painter.finish();
+      return performance.now() - start;
+    };
+    trial(); // compiles
+    return Math.min(trial(), trial()) > SLOW;
   }
 
   private _size(): number {
@@ -224,7 +225,8 @@ export class PointPlot {
       return; // the tab is hidden
     }
     const first = this._view.width < 1;
-    this._see(first ? whole(this._whole, width, height) : resized(this._view, width, height));
+    const all = whole(this._whole, width, height);
+    this._see(first ? all : resized(this._view, this._all(), all));
   }
 
   private _see(view: View): void {
@@ -236,7 +238,7 @@ export class PointPlot {
   private _painting: Painting;
   private _painter!: Painter;
   private _why: PaintedBy['why'] = '';
-  private _judged: false | 'once' | 'done' = false;
+  private _tried = false;
   private _sizes: ResizeObserver;
   private _whole: Limits & { drawn: number } = { x0: 0, x1: 1, y0: 0, y1: 1, drawn: 0 };
   private _view: View = { cx: 0.5, cy: 0.5, kx: 1, ky: 1, width: 0, height: 0 };
@@ -248,4 +250,8 @@ export class PointPlot {
   private _background = '#ffffff';
   private _asked = 0;
   private _disposed = false;
+}
+
+function pixelRatio(): number {
+  return Math.min(window.devicePixelRatio || 1, 2);
 }

@@ -32,6 +32,7 @@ export function Selection({
   );
   const found = answer.value;
   const others = filters.length - 1;
+  const inForce = model.filters('obs').some(one => JSON.stringify(one) === JSON.stringify(lasso));
   return (
     <section className="pml-Selection" aria-label={trans.__('Selected cells')}>
       <h3>{trans.__('Selection')}</h3>
@@ -56,7 +57,7 @@ export function Selection({
         <button
           type="button"
           className="jp-mod-styled jp-mod-accept pml-Button"
-          disabled={!found?.n_matching}
+          disabled={!found?.n_matching || inForce}
           onClick={() => model.setFilter(lasso)}
         >
           {trans.__('Filter to these')}
@@ -102,6 +103,11 @@ function ColumnTable({ model, column }: { model: ViewerModel; column: ColumnSumm
   return (
     <table className="pml-Legend-table">
       <caption>{column.name}</caption>
+      <colgroup>
+        <col />
+        <col className="pml-Column-count" />
+        <col className="pml-Column-share" />
+      </colgroup>
       <tbody>
         {rows.map(([name, value, share]) => (
           <tr key={name}>

@@ -1,7 +1,18 @@
 import { describe, expect, it } from 'vitest';
 
 import { randomOrder, orderedPoints, orderedSlots } from './painter';
-import { limitsOf, panned, pointSize, resized, seen, ticks, toPixel, toValue, whole, zoomed } from './view';
+import {
+  limitsOf,
+  panned,
+  pointSize,
+  resized,
+  seen,
+  ticks,
+  toPixel,
+  toValue,
+  whole,
+  zoomed
+} from './view';
 
 const limits = { x0: -10, x1: 10, y0: 0, y1: 10 };
 const all = whole(limits, 800, 600);
@@ -45,10 +56,13 @@ describe('a view', () => {
     expect(after[1] - before[1]).toBeCloseTo(-20);
   });
 
-  it('keeps its middle when the plot changes its size', () => {
-    const smaller = resized(panned(all, 10, 0), 400, 300);
-    expect(smaller.cx).toBe(panned(all, 10, 0).cx);
-    expect(smaller.kx).toBeCloseTo(all.kx / 2);
+  it('keeps its middle and its zoom when the plot changes its size', () => {
+    const small = whole(limits, 400, 300);
+    const closer = zoomed(panned(all, 10, 0), 2, 400, 300, all);
+    const found = resized(closer, all, small);
+    expect(found.cx).toBe(closer.cx);
+    expect(found.kx).toBeCloseTo(2 * small.kx);
+    expect(resized(resized(all, all, small), small, all)).toEqual(all);
   });
 });
 

@@ -77,10 +77,11 @@ export function zoomed(view: View, factor: number, px: number, py: number, all: 
   return next;
 }
 
-/** The same middle and the same share of the plane after the plot's size changed. */
-export function resized(view: View, width: number, height: number): View {
-  const factor = Math.min(width / view.width, height / view.height);
-  return { ...view, width, height, kx: view.kx * factor, ky: view.ky * factor };
+/** The same middle and the same zoom after the plot's size changed. */
+export function resized(view: View, before: View, after: View): View {
+  const { width, height } = after;
+  const [kx, ky] = [(view.kx / before.kx) * after.kx, (view.ky / before.ky) * after.ky];
+  return { ...view, width, height, kx, ky };
 }
 
 /** The limits that are seen. */

@@ -66,7 +66,7 @@ export class WebglPainter implements Painter {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, palette);
   }
 
-  paint(view: View, size: number, ratio: number, background: string): void {
+  paint(view: View, size: number, ratio: number, background: string, most = Infinity): void {
     const gl = this._gl;
     fitCanvas(this.canvas, view, ratio);
     gl.viewport(0, 0, this.canvas.width, this.canvas.height);
@@ -78,7 +78,7 @@ export class WebglPainter implements Painter {
     gl.uniform4f(this._uniforms.view, view.cx, view.cy, zx, zy);
     gl.uniform1f(this._uniforms.size, side);
     gl.uniform1i(this._uniforms.rounded, side > 3 ? 1 : 0);
-    gl.drawArrays(gl.POINTS, 0, Math.min(this._slots.length, this._xy.length / 2));
+    gl.drawArrays(gl.POINTS, 0, Math.min(this._slots.length, this._xy.length / 2, most));
   }
 
   finish(): void {
