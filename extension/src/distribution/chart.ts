@@ -48,7 +48,7 @@ export function chart(options: ChartOptions): SvgElement[] {
   const middle = (NAMES + width - COUNTS) / 2;
   return [
     text(width - 4, TOP - 10, 'cells', { ...heading, 'text-anchor': 'end' }),
-    text(NAMES - 8, TOP - 10, answer.by, { ...heading, 'text-anchor': 'end' }, 22),
+    text(NAMES - 8, 12, answer.by, { ...heading, 'text-anchor': 'end' }, 22),
     ...valueAxis(at, bottom, greys, answer.kind === 'category'),
     ...marks,
     ...[12, bottom + 36].map(y =>

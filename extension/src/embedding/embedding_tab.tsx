@@ -79,7 +79,7 @@ function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: Arra
   const { lasso, select, clear } = useLasso(model, embedding.name, x, y);
   const names: [string, string] = [axisName(embedding.name, x), axisName(embedding.name, y)];
   const save = (format: 'png' | 'svg') => {
-    const shown = { points, colours, mask, emphasised, names, colour };
+    const shown = { points, colours, mask, emphasised, names };
     void savePicture(format, model, plot.current!, shown);
   };
   return (
@@ -106,7 +106,7 @@ function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: Arra
           mode={mode}
           painting={model.settings.painting ?? 'auto'}
           axisNames={names}
-          label={label(model, names, points.value, colours.value, colour)}
+          label={label(model, names, points.value, colours.value)}
           polygon={lasso?.polygon ?? null}
           onLasso={select}
           onPaintedBy={setBy}
@@ -114,10 +114,10 @@ function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: Arra
         />
         <aside className="pml-Embedding-side" aria-label={model.trans.__('Legend and selection')}>
           {lasso && <Selection model={model} lasso={lasso} onClear={clear} />}
-          {colours.value && colour && (
+          {colours.value && (
             <Legend
               model={model}
-              title={valueName(colour)}
+              title={valueName(colours.value.of)}
               meta={colours.value.meta}
               greys={greys}
               emphasised={emphasised}
@@ -167,7 +167,6 @@ interface Shown {
   mask: Answer<Mask>;
   emphasised: number | null;
   names: [string, string];
-  colour: Value | null;
 }
 
 async function savePicture(
@@ -176,7 +175,7 @@ async function savePicture(
   plot: PointPlot,
   shown: Shown
 ): Promise<void> {
-  const { points, colours, mask, emphasised, names, colour } = shown;
+  const { points, colours, mask, emphasised, names } = shown;
   if (!points.value) {
     return;
   }
@@ -185,7 +184,7 @@ async function savePicture(
   const shapes = plot.shapes(MOST_SHAPES);
   const image = shapes ? '' : plot.image(palette, LIGHT.background, 2);
   const { n_total, sampled } = points.value.meta;
-  const what = colour ? valueName(colour) : '';
+  const what = colours.value ? valueName(colours.value.of) : '';
   const picture = embeddingPicture({
     title: [model.structure.name, names.join(' × '), what].filter(Boolean).join(' · '),
     lines: [drawnLine(plot.drawn, n_total, sampled, mask.value?.n_matching ?? null, least)],

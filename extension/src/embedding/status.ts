@@ -54,8 +54,7 @@ export function label(
   model: ViewerModel,
   names: [string, string],
   points: Points | null,
-  colours: Colours | null,
-  colour: Value | null
+  colours: Colours | null
 ): string {
   const trans = model.trans;
   if (!points) {
@@ -64,9 +63,9 @@ export function label(
   const parts = [
     trans.__('%1 cells by %2 and %3.', points.meta.n_shown.toLocaleString(), names[0], names[1])
   ];
-  if (colours && colour) {
+  if (colours) {
     const { meta } = colours;
-    const name = valueName(colour);
+    const name = valueName(colours.of);
     if (meta.kind === 'category') {
       parts.push(trans.__('Coloured by %1, %2 categories.', name, meta.categories.length));
     } else if (meta.low !== null && meta.high !== null) {

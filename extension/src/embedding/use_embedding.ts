@@ -26,6 +26,8 @@ export interface Points {
 }
 
 export interface Colours {
+  /** Which column or gene; not the chosen one while that is still awaited. */
+  of: Value;
   meta: ColourMeta;
   values: NumberArray;
 }
@@ -60,7 +62,7 @@ export function useColours(model: ViewerModel, value: Value | null): Answer<Colo
         { ...of, limit, task },
         { signal }
       );
-      return { meta, values: arrays.codes ?? arrays.values };
+      return { of: value!, meta, values: arrays.codes ?? arrays.values };
     }, onProgress)
   );
 }

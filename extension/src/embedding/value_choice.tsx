@@ -154,14 +154,15 @@ function chosenFromList(event: Event): boolean {
   );
 }
 
-/** The name as typed, or the one that differs from it by case alone, or the only one that is left. */
-function best(typed: string, names: string[]): string {
+/** The name as typed, or the one that differs from it by case alone, or the only one that begins with it. */
+export function best(typed: string, names: string[]): string {
   const wanted = typed.trim();
-  if (names.includes(wanted)) {
-    return wanted;
-  }
-  const alike = names.find(name => name.toLowerCase() === wanted.toLowerCase());
-  return alike ?? (names.length === 1 ? names[0] : wanted);
+  const small = wanted.toLowerCase();
+  // The names may still be those of what was typed before.
+  const alike = names.filter(name => name.toLowerCase().startsWith(small));
+  const same =
+    alike.find(name => name === wanted) ?? alike.find(name => name.length === small.length);
+  return same ?? (alike.length === 1 ? alike[0] : wanted);
 }
 
 function useNames(model: ViewerModel, typed: string, layer: string): string[] {
