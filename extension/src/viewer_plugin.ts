@@ -119,7 +119,8 @@ function registerFiles({ app, trans, restorer, files, makeContent }: Parts): voi
     icon: anndataIcon
   });
   app.docRegistry.addModelFactory(new AnnDataModelFactory());
-  const factory = new AnnDataFactory(trans.__('AnnData viewer'), makeContent);
+  const readOnly = trans.__('AnnData files are shown, not changed: there is nothing to save.');
+  const factory = new AnnDataFactory(trans.__('AnnData viewer'), readOnly, makeContent);
   factory.widgetCreated.connect((_, widget) => {
     widget.title.icon = anndataIcon;
     widget.context.pathChanged.connect(() => void files.save(widget));

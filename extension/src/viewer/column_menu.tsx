@@ -361,7 +361,7 @@ function Histogram({
         {histogram.counts.map((n, i) => (
           <rect
             key={i}
-            className={inside(i) ? 'pml-Bar' : 'pml-Bar pml-mod-out'}
+            className={inside(i) ? 'pml-HistogramBar' : 'pml-HistogramBar pml-mod-out'}
             x={i * width}
             width={Math.max(width - 1, 0.5)}
             y={HEIGHT - (HEIGHT * n) / most}

@@ -1,7 +1,7 @@
 import { showErrorMessage } from '@jupyterlab/apputils';
 import { IStateDB } from '@jupyterlab/statedb';
 import { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget, Toolbar, ToolbarButton } from '@jupyterlab/ui-components';
+import { ReactWidget, Toolbar, ToolbarButton, notebookIcon, usersIcon } from '@jupyterlab/ui-components';
 import { JSONExt, PromiseDelegate, ReadonlyJSONValue } from '@lumino/coreutils';
 import { Message } from '@lumino/messaging';
 import React from 'react';
@@ -64,11 +64,13 @@ export class ViewerContent extends ReactWidget {
     const { trans } = this._options;
     const write = (kind: 'open' | 'explore') => () => void this.openNotebook(kind);
     const open = new ToolbarButton({
+      icon: notebookIcon,
       label: trans.__('Open in notebook'),
       tooltip: trans.__('Write a notebook that loads this file with the present selection'),
       onClick: write('open')
     });
     const explore = new ToolbarButton({
+      icon: usersIcon,
       label: trans.__('Explore patients'),
       tooltip: trans.__('Write a notebook that opens the patient explorer on this cohort'),
       onClick: write('explore')

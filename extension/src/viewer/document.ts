@@ -1,3 +1,4 @@
+import { Notification } from '@jupyterlab/apputils';
 import { ABCWidgetFactory, DocumentRegistry, DocumentWidget } from '@jupyterlab/docregistry';
 import { DocumentModel, TextModelFactory } from '@jupyterlab/docregistry';
 import { Contents } from '@jupyterlab/services';
@@ -54,6 +55,7 @@ export type AnnDataDocument = DocumentWidget<ViewerContent, DocumentRegistry.IMo
 export class AnnDataFactory extends ABCWidgetFactory<AnnDataDocument> {
   constructor(
     label: string,
+    private _readOnlyText: string,
     private _makeContent: (path: string) => ViewerContent
   ) {
     super({
@@ -67,10 +69,21 @@ export class AnnDataFactory extends ABCWidgetFactory<AnnDataDocument> {
   }
 
   protected createNewWidget(context: DocumentRegistry.Context): AnnDataDocument {
+    refuseSaving(context, this._readOnlyText);
     const content = this._makeContent(context.path);
     context.pathChanged.connect((_, path) => content.rename(path));
     const widget = new DocumentWidget({ content, context });
     content.addButtons(widget.toolbar);
     return widget;
   }
+}
+
+/** "Save" and "Save as" are offered for every document that the disk would let be written. */
+function refuseSaving(context: DocumentRegistry.Context, text: string): void {
+  const refuse = async () => void Notification.info(text, { autoClose: 4000 });
+  context.save = refuse;
+  context.saveAs = async () => {
+    await refuse();
+    return false;
+  };
 }

@@ -10,14 +10,14 @@ export function FilterBar({ model }: { model: ViewerModel }): JSX.Element {
   const { trans } = model;
   const { filters } = model.state.values;
   return (
-    <div className="pml-Filters" role="region" aria-label={trans.__('Filters')}>
-      <span className="pml-Filters-counts" role="status">
+    <div className="pml-FilterBar" role="region" aria-label={trans.__('Filters')}>
+      <span className="pml-FilterBar-counts" role="status">
         {(['obs', 'var'] as const).map(axis => (
           <Left key={axis} model={model} axis={axis} />
         ))}
       </span>
       {filters.length > 0 && (
-        <ul className="pml-Chips">
+        <ul className="pml-FilterList">
           {filters.map(filter => (
             <Chip key={subject(filter)} filter={filter} model={model} />
           ))}
@@ -54,13 +54,13 @@ function Chip({ filter, model }: { filter: Filter; model: ViewerModel }): JSX.El
   const { trans } = model;
   const text = filterText(filter, trans);
   return (
-    <li className="pml-Chip" title={text}>
-      <span className="pml-Chip-text">
+    <li className="pml-Filter" title={text}>
+      <span className="pml-Filter-text">
         {axisOf(filter) === 'var' && <em>{trans.__('variables:')} </em>}
         {text}
       </span>
       <button
-        className="pml-Chip-remove"
+        className="pml-Filter-remove"
         aria-label={trans.__('Remove filter: %1', text)}
         onClick={() => model.removeFilter(filter)}
       >

@@ -344,7 +344,7 @@ function Header(props: HeaderProps): JSX.Element {
       className={classes.filter(Boolean).join(' ')}
       aria-colindex={column + 2}
       aria-sort={sorted ? (descending ? 'descending' : 'ascending') : 'none'}
-      style={names ? { width } : { width, position: 'absolute', left }}
+      style={names ? { width } : { width, left }}
     >
       <button
         className="pml-Head-sort"
@@ -357,7 +357,7 @@ function Header(props: HeaderProps): JSX.Element {
           {sorted && <span aria-hidden>{descending ? ' ▾' : ' ▴'}</span>}
         </span>
         <span className="pml-Head-type">
-          {names ? trans.__('name') : typeName(columns[column].type, trans)}
+          {names ? trans.__('row name') : typeName(columns[column].type, trans)}
         </span>
       </button>
       {!names && (

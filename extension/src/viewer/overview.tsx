@@ -66,11 +66,11 @@ function Warnings({ model }: { model: ViewerModel }): JSX.Element {
   const notes: Note[] = [...structure.warnings, ...(slowWarnings ?? [])];
   const { unreadable } = structure;
   return (
-    <section className="pml-Section" aria-label={trans.__('Warnings')}>
+    <section className="pml-Part" aria-label={trans.__('Warnings')}>
       <h3>
         {trans.__('Warnings')} {slowWarnings && <span className="pml-Count">{notes.length}</span>}
       </h3>
-      <ul className="pml-Notes">
+      <ul className="pml-Warnings">
         {notes.map((note, i) => (
           <NoteItem key={i} note={note} />
         ))}
@@ -86,7 +86,7 @@ function Warnings({ model }: { model: ViewerModel }): JSX.Element {
             {trans.__('Parts that cannot be read')}{' '}
             <span className="pml-Count">{unreadable.length}</span>
           </h3>
-          <ul className="pml-Notes">
+          <ul className="pml-Warnings">
             {unreadable.map(({ where, what }) => (
               <NoteItem key={where} note={{ where, what, mend: '' }} />
             ))}
@@ -99,8 +99,8 @@ function Warnings({ model }: { model: ViewerModel }): JSX.Element {
 
 function NoteItem({ note }: { note: Note }): JSX.Element {
   return (
-    <li className="pml-Note">
-      <code className="pml-Note-where">{note.where}</code>
+    <li className="pml-Warning">
+      <code className="pml-Warning-where">{note.where}</code>
       <span>
         {note.what} {note.mend && <span className="pml-Quiet">{note.mend}</span>}
       </span>
@@ -114,7 +114,7 @@ function Matrices({ model }: { model: ViewerModel }): JSX.Element {
     (matrix): matrix is Matrix => matrix !== null
   );
   return (
-    <section className="pml-Section">
+    <section className="pml-Part">
       <h3>{trans.__('X and layers')}</h3>
       {!structure.x && <p className="pml-Quiet">{trans.__('There is no X.')}</p>}
       {matrices.length > 0 && (
@@ -183,7 +183,7 @@ function ColumnsOf({
   const { columns, n_columns } = model.structure[axis];
   const more = n_columns - Math.min(columns.length, COLUMNS_LISTED);
   return (
-    <section className="pml-Section">
+    <section className="pml-Part">
       <h3>
         {title} <span className="pml-Count">{count(n_columns)}</span>
       </h3>
@@ -222,7 +222,7 @@ function Arrays({
     return null;
   }
   return (
-    <section className="pml-Section">
+    <section className="pml-Part">
       <h3>
         {name} <span className="pml-Quiet">{trans.__(MEANING[name])}</span>
       </h3>
@@ -252,7 +252,7 @@ function Arrays({
 
 function Uns({ entries, trans }: { entries: UnsEntry[]; trans: TranslationBundle }): JSX.Element {
   return (
-    <section className="pml-Section">
+    <section className="pml-Part">
       <h3>
         uns <span className="pml-Quiet">{trans.__('unstructured')}</span>
       </h3>

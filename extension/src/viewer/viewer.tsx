@@ -87,7 +87,7 @@ function Panels({ model, tab }: { model: ViewerModel; tab: TabName }): JSX.Eleme
       {TABS.filter(name => name === tab || (visited.current.has(name) && stays(name))).map(name => (
         <div
           key={name}
-          className="pml-Panel"
+          className="pml-TabPanel"
           role="tabpanel"
           id={panelId(model, name)}
           aria-labelledby={tabId(model, name)}
