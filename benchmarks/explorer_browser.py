@@ -151,8 +151,11 @@ REDRAW = """async ([place, what, times]) => {
 
 
 @contextmanager
-def jupyterlab():
-    """Address and token of a JupyterLab without the settings of whoever runs this."""
+def jupyterlab(files: dict[str, Path] | None = None):
+    """Address and token of a JupyterLab without the settings of whoever runs this.
+
+    ``files``: what its folder holds by which name; the server half of pm_lab is on then.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -162,6 +165,8 @@ def jupyterlab():
     names = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
     names += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
     own = {name: str(folder / name.lower()) for name in names}
+    if files:
+        _serve(files, folder, Path(own["JUPYTER_CONFIG_DIR"]))
     command = [sys.executable, "-m", "jupyterlab", "--config=jupyter_lab_config.py", "--no-browser"]
     command += [f"--IdentityProvider.token={token}", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     with (folder / "log.txt").open("w") as log:
@@ -181,6 +186,17 @@ def jupyterlab():
         server.terminate()
         server.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(files: dict[str, Path], folder: Path, settings: Path) -> None:
+    settings.mkdir()
+    server = {"ServerApp": {"jpserver_extensions": {"pm_lab.server": True}}}
+    (settings / "jupyter_server_config.json").write_text(json.dumps(server))
+    for name, path in files.items():
+        try:
+            os.link(path, folder / name)  # no copy, and no link that leads out of the folder
+        except OSError:
+            shutil.copy(path, folder / name)
 
 
 def ask(base: str, token: str, path: str, body: bytes | None = None) -> None:

@@ -1,6 +1,8 @@
 """The AnnData viewer's server: how long until a million cells are on the page, and what it holds meanwhile.
 
-    python benchmarks/viewer.py [--cells 1000000] [--peer-python /path/to/python]
+    python benchmarks/viewer.py [--server] [--browser] [--cells 1000000] [--peer-python /path/to/python]
+
+Both parts run unless one is asked for. The browser part is described in viewer_browser.py beside this file.
 
 Writes (once, into build/viewer/) 1,000,000 cells × 2,000 genes with 100 values a cell, gzipped, as CSR in
 chunks of 100,000, as CSR in anndata's default chunks, and as CSC; see viewer_files.py. For each file a
@@ -314,27 +316,41 @@ def report(found: dict[str, dict], backed: dict[str, float], h5web: dict[str, fl
     return all(held)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", type=int, default=1_000_000, help="fewer for a try")
-    parser.add_argument("--peer-python", help="a Python that has jupyterlab-h5web")
-    given = parser.parse_args()
-    paths = viewer_files.write(FOLDER, given.cells)
-    print(f"{given.cells:,} cells × {viewer_files.N_GENES:,} genes, {viewer_files.EACH} values a cell")
-    load = os.getloadavg()[0]
-    print(f"load of this machine before: {load:.1f} on {os.cpu_count()} processors")
+def measure_server(paths: dict[str, Path], peer_python: str | None) -> bool:
     found, genes, bare = {}, {}, bare_memory()
     for name, path in paths.items():
         found[name], genes[name] = measure_file(name, path, bare)
     first = next(iter(paths.values()))
     backed, expected = measure_backed(first)
-    python = python_with_h5web(given.peer_python)
+    python = python_with_h5web(peer_python)
     h5web = measure_h5web(python, first, bare) if python else {}
     equal = all(np.array_equal(values, expected) for values in genes.values())
     held = report(found, backed, h5web)
     print(f"answers {'equal' if equal else 'DIFFER'}; load after: {os.getloadavg()[0]:.1f}")
-    print("Not looked at: a cold page cache, a network, and what the page does with the answers.")
-    return 0 if held and equal else 1
+    print("Not looked at: a cold page cache, a network.")
+    return held and equal
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--server", action="store_true", help="this part alone")
+    parser.add_argument("--browser", action="store_true", help="this part alone")
+    parser.add_argument("--cells", type=int, default=1_000_000, help="fewer for a try")
+    parser.add_argument("--peer-python", help="a Python that has jupyterlab-h5web")
+    given = parser.parse_args()
+    both = given.server == given.browser
+    paths = viewer_files.write(FOLDER, given.cells)
+    print(f"{given.cells:,} cells × {viewer_files.N_GENES:,} genes, {viewer_files.EACH} values a cell")
+    load = os.getloadavg()[0]
+    print(f"load of this machine before: {load:.1f} on {os.cpu_count()} processors")
+    held = []
+    if both or given.server:
+        held.append(measure_server(paths, given.peer_python))
+    if both or given.browser:
+        from viewer_browser import measure_browser
+
+        held.append(measure_browser(paths["csr_default"]))
+    return 0 if all(held) else 1
 
 
 if __name__ == "__main__":
