@@ -187,9 +187,7 @@ def _how_to_build() -> str:
         return "Install pm_lab again from its wheel, in the environment that JupyterLab runs in."
     node = _node_version()
     if node is None:
-        return (
-            f"Install Node.js {OLDEST_NODE} or newer, then run make lab again. Notebooks need none."
-        )
+        return f"Install Node.js {OLDEST_NODE} or newer, then run make lab again. Notebooks need none."
     if node < OLDEST_NODE:
         return f"Node.js here is {node}: install {OLDEST_NODE} or newer, then run make lab again."
     return "Run make lab again: it builds it."

@@ -1,7 +1,13 @@
 import { showErrorMessage } from '@jupyterlab/apputils';
 import { IStateDB } from '@jupyterlab/statedb';
 import { TranslationBundle } from '@jupyterlab/translation';
-import { ReactWidget, Toolbar, ToolbarButton, notebookIcon, usersIcon } from '@jupyterlab/ui-components';
+import {
+  ReactWidget,
+  Toolbar,
+  ToolbarButton,
+  notebookIcon,
+  usersIcon
+} from '@jupyterlab/ui-components';
 import { JSONExt, PromiseDelegate, ReadonlyJSONValue } from '@lumino/coreutils';
 import { Message } from '@lumino/messaging';
 import React from 'react';
