@@ -29,8 +29,8 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install front-end lab app test test-fast test-extension test-notebooks test-browser notebooks bench \
-	lint lock clean distclean
+.PHONY: help install front-end lab app test test-fast test-extension test-notebooks test-browser test-ui notebooks \
+	bench lint lock clean distclean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,13 @@ test-notebooks: $(STAMP)  ## Run every notebook and compare its checked outputs 
 
 test-browser: front-end  ## Open JupyterLab and the HTML pages in Chromium
 	$(PYTEST) tests/browser $(ARGS)
+	@$(MAKE) --no-print-directory test-ui
+
+# Galata, JupyterLab's own test kit, drives a server that it starts itself.
+test-ui: front-end  ## Drive the viewer and the panel in JupyterLab (Galata)
+	@if $(WITH_NODE); then cd extension/ui-tests && export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 && \
+	jlpm install --immutable && jlpm test; else echo >&2 \
+	"Skipped: Galata needs Node.js 20 or newer."; test "$$CI" != true; fi
 
 notebooks: $(STAMP)  ## Execute every notebook into build/notebooks/*.html and print time and memory
 	"$(BIN)/python" tests/notebooks/execute.py $(ARGS)

@@ -1,5 +1,16 @@
 /** JupyterLab with the extension, Debian's or the user's Chromium, and no request beyond this machine. */
+const fs = require('fs');
+const path = require('path');
+
 const base = require('@jupyterlab/galata/lib/playwright-config');
+
+/** PM_LAB_CHROMIUM, or the first of the usual names on the PATH. */
+function chromium() {
+  const names = [process.env.PM_LAB_CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome'];
+  const folders = ['', ...process.env.PATH.split(path.delimiter)];
+  const places = names.filter(Boolean).flatMap(name => folders.map(folder => path.join(folder, name)));
+  return places.find(place => path.isAbsolute(place) && fs.existsSync(place));
+}
 
 const port = process.env.PM_LAB_UI_PORT ?? '8899';
 const address = `http://127.0.0.1:${port}`;
@@ -21,7 +32,7 @@ module.exports = {
     video: 'off',
     trace: 'off',
     launchOptions: {
-      executablePath: process.env.PM_LAB_CHROMIUM ?? 'chromium',
+      executablePath: chromium(),
       args: [
         '--no-sandbox',
         '--disable-quic',
