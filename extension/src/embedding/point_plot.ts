@@ -21,6 +21,7 @@ export interface PointPlotListener {
 // points are painted for a trial, which takes a graphics card a millisecond and a processor thirty.
 const TRIAL = 100_000; // points
 const SLOW = 12; // milliseconds
+const MOST_MEASURES = 500;
 
 /** Points in a box of the page: where they are, what is seen of them, and when they are painted again. */
 export class PointPlot {
@@ -190,10 +191,13 @@ export class PointPlot {
         this._usePainter('slow');
       }
     }
-    const start = performance.mark('pm-lab:redraw-start').startTime;
+    const start = performance.now();
     this._painter.paint(this._view, this._size(), pixelRatio(), this._background);
     const detail = { painter: this._painter.kind, points: this._slots.length };
     performance.measure('pm-lab:redraw', { start, detail });
+    if (++this._measured % MOST_MEASURES === 0) {
+      performance.clearMeasures('pm-lab:redraw'); // the browser keeps them all
+    }
   }
 
   private _isSlow(): boolean {
@@ -239,6 +243,7 @@ export class PointPlot {
   private _painter!: Painter;
   private _why: PaintedBy['why'] = '';
   private _tried = false;
+  private _measured = 0;
   private _sizes: ResizeObserver;
   private _whole: Limits & { drawn: number } = { x0: 0, x1: 1, y0: 0, y1: 1, drawn: 0 };
   private _view: View = { cx: 0.5, cy: 0.5, kx: 1, ky: 1, width: 0, height: 0 };
