@@ -78,10 +78,12 @@ export class AnnDataFactory extends ABCWidgetFactory<AnnDataDocument> {
   }
 }
 
-/** "Save" and "Save as" are offered for every document that the disk would let be written. */
+/** "Save" is offered for every document that the disk would let be written, and copies it into a checkpoint. */
 function refuseSaving(context: DocumentRegistry.Context, text: string): void {
   const refuse = async () => void Notification.info(text, { autoClose: 4000 });
   context.save = refuse;
+  context.createCheckpoint = async () => ({ id: '', last_modified: '' });
+  context.restoreCheckpoint = refuse;
   context.saveAs = async () => {
     await refuse();
     return false;
