@@ -16,7 +16,7 @@ FRONT := pm_lab/labextension/package.json
 FRONT_SOURCES := $(shell find extension/src extension/style extension/schema -type f) \
 	extension/package.json extension/yarn.lock extension/tsconfig.json
 LINK := $(VENV)/share/jupyter/labextensions/pm-lab-extension
-NODE_FITS := process.exit(Number(process.versions.node.split(".")[0]) < 20)
+NODE_FITS := process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)
 WITH_NODE := export PATH="$(CURDIR)/$(BIN):$$PATH"; node -e '$(NODE_FITS)' 2>/dev/null
 PYTEST = "$(BIN)/python" -m pytest
 
