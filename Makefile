@@ -89,7 +89,6 @@ test-notebooks: $(STAMP)  ## Run every notebook and compare its checked outputs 
 
 test-browser: front-end  ## Open JupyterLab and the HTML pages in Chromium
 	$(PYTEST) tests/browser $(ARGS)
-	@$(MAKE) --no-print-directory test-ui
 
 # Galata, JupyterLab's own test kit, drives a server that it starts itself.
 test-ui: front-end  ## Drive the viewer and the panel in JupyterLab (Galata)
