@@ -108,10 +108,15 @@ export function Tools({
   return (
     <div className="pml-Tools" role="group" aria-label={trans.__('Plot')}>
       <span className="pml-ButtonGroup">
-        {button(trans.__('Move'), trans.__('Drag moves'), () => onMode('move'), mode === 'move')}
+        {button(
+          trans.__('Move'),
+          trans.__('Move: dragging moves the plot'),
+          () => onMode('move'),
+          mode === 'move'
+        )}
         {button(
           trans.__('Lasso'),
-          trans.__('Drag selects'),
+          trans.__('Lasso: dragging selects cells'),
           () => onMode('lasso'),
           mode === 'lasso'
         )}

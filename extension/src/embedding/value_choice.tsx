@@ -92,7 +92,10 @@ function GeneChoice({ model, value, label, onChange }: Omit<Properties, 'columns
       className="pml-FieldGroup"
       onSubmit={event => {
         event.preventDefault();
-        take(best(typed, names));
+        void namesLike(model, typed).then(
+          found => take(best(typed, found)),
+          () => take(best(typed, names))
+        );
       }}
     >
       <label className="pml-Field">
@@ -165,16 +168,19 @@ export function best(typed: string, names: string[]): string {
   return same ?? (alike.length === 1 ? alike[0] : wanted);
 }
 
+/** Names of genes that begin with what was typed. Those of raw that var lacks can be typed all the same. */
+async function namesLike(model: ViewerModel, typed: string, signal?: AbortSignal) {
+  const query = { axis: 'var', prefix: typed.trim(), limit: MOST_NAMES };
+  return (await model.request<{ names: string[] }>('anndata/names', query, { signal })).names;
+}
+
 function useNames(model: ViewerModel, typed: string, layer: string): string[] {
   const [names, setNames] = useState<string[]>([]);
   useEffect(() => {
     const own = new AbortController();
     const ask = () => {
-      // Names of raw that var lacks are not completed, but can be typed.
-      const query = { axis: 'var', prefix: typed.trim(), limit: MOST_NAMES };
-      model
-        .request<{ names: string[] }>('anndata/names', query, { signal: own.signal })
-        .then(answer => setNames(answer.names))
+      namesLike(model, typed, own.signal)
+        .then(setNames)
         .catch(() => own.signal.aborted || setNames([]));
     };
     const timer = window.setTimeout(ask, WAIT);

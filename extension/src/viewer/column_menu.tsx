@@ -246,7 +246,7 @@ function TextFilter({ axis, summary, present, trans, onSet }: FilterProps): JSX.
         value={text}
         onChange={event => setText(event.target.value)}
       />
-      <Apply trans={trans} present={present} onApply={apply} onSet={onSet} />
+      <Apply trans={trans} present={present} onSet={onSet} />
     </form>
   );
 }
@@ -312,7 +312,7 @@ function RangeFilter({ axis, summary, present, trans, onSet }: FilterProps): JSX
           {trans.__('Keep the %1 missing', count(summary.n_missing))}
         </label>
       )}
-      <Apply trans={trans} present={present} onApply={apply} onSet={onSet} />
+      <Apply trans={trans} present={present} onSet={onSet} />
     </form>
   );
 }
@@ -378,6 +378,7 @@ function Histogram({
   );
 }
 
+/** Without `onApply` the button submits the form around it, as Enter does. */
 function Apply({
   trans,
   present,
@@ -386,12 +387,16 @@ function Apply({
 }: {
   trans: TranslationBundle;
   present: Filter | null;
-  onApply: () => void;
+  onApply?: () => void;
   onSet: (filter: null) => void;
 }): JSX.Element {
   return (
     <div className="pml-Row pml-Apply">
-      <button type="button" className="jp-mod-styled jp-mod-accept pml-Button" onClick={onApply}>
+      <button
+        type={onApply ? 'button' : 'submit'}
+        className="jp-mod-styled jp-mod-accept pml-Button"
+        onClick={onApply}
+      >
         {trans.__('Apply filter')}
       </button>
       {present && (
