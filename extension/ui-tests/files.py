@@ -42,10 +42,20 @@ def _expected(cells) -> dict:
     values = cells[:, gene].X.toarray().ravel()
     by_age = obs.sort_values("age", ascending=False, kind="stable")
     middle = obs["age"].between(40, 55)
+    low, high = _around(cells, "B cell")
+    inside = ((cells.obsm["X_umap"] >= low) & (cells.obsm["X_umap"] <= high)).all(axis=1)
+    stages = obs.loc[inside, "stage"].value_counts()
+    by_type = obs.groupby("cell_type", observed=True)["age"].agg(["size", "median"])
     return {
+        "around": {"x0": low[0], "x1": high[0], "y0": low[1], "y1": high[1]},
+        "n_around": int(inside.sum()),
+        "stages_around": stages[stages > 0].to_dict(),
+        "age_by_type": {name: [int(row["size"]), float(row["median"])] for name, row in by_type.iterrows()},
         "n_obs": cells.n_obs,
         "n_vars": cells.n_vars,
         "columns": list(obs),
+        "first_variables": sorted(cells.var_names)[:5],
+        "n_variables_with_cd3": int(cells.var_names.str.contains("cd3", case=False).sum()),
         "cell_types": obs["cell_type"].value_counts().to_dict(),
         "oldest": list(by_age.index[:5]),
         "n_40_to_55": int(middle.sum()),
@@ -54,3 +64,10 @@ def _expected(cells) -> dict:
         "gene_max": float(values.max()),
         "n_with_gene": int((values > 0).sum()),
     }
+
+
+def _around(cells, cell_type: str) -> tuple[list[float], list[float]]:
+    """Two corners of a rectangle around the cells of a type, with room for a drawn line, in tenths."""
+    points = cells.obsm["X_umap"][(cells.obs["cell_type"] == cell_type).to_numpy()]
+    low, high = points.min(axis=0) - 0.3, points.max(axis=0) + 0.3
+    return [round(float(one), 1) for one in low], [round(float(one), 1) for one in high]

@@ -1,7 +1,9 @@
 import * as fs from 'fs';
 import * as path from 'path';
 
-import { expect, test as base } from '@jupyterlab/galata';
+import AxeBuilder from '@axe-core/playwright';
+import { IJupyterLabPageFixture, expect, test as base } from '@jupyterlab/galata';
+import type { Page } from '@playwright/test';
 
 /** What pandas says of the files that the tests open; files.py wrote it when the server started. */
 export interface Expected {
@@ -15,13 +17,18 @@ export interface Expected {
   gene: string;
   gene_max: number;
   n_with_gene: number;
+  around: { x0: number; x1: number; y0: number; y1: number };
+  n_around: number;
+  stages_around: Record<string, number>;
+  age_by_type: Record<string, [number, number]>;
+  first_variables: string[];
+  n_variables_with_cd3: number;
 }
 
 const BUILD = path.resolve(__dirname, '../../../build');
 
 /** Galata's test, with a page in which every request beyond this machine is refused and noted. */
-export const test = base.extend<{ refused: string[]; asked: string[]; expected: Expected }>({
-  tmpPath: '',
+export const test = base.extend<{ refused: string[]; expected: Expected }>({
   refused: async ({ context }, use) => {
     const refused: string[] = [];
     await context.route(
@@ -34,12 +41,6 @@ export const test = base.extend<{ refused: string[]; asked: string[]; expected: 
     await use(refused);
     expect(refused).toEqual([]);
   },
-  /** Every address that the page asked for. */
-  asked: async ({ page }, use) => {
-    const asked: string[] = [];
-    page.on('request', request => asked.push(request.url()));
-    await use(asked);
-  },
   expected: async ({}, use) => {
     await use(JSON.parse(fs.readFileSync(path.join(BUILD, 'ui-tests/root/expected.json'), 'utf8')));
   }
@@ -47,5 +48,39 @@ export const test = base.extend<{ refused: string[]; asked: string[]; expected: 
 
 /** Where a picture of a view is kept for whoever looks at the build. */
 export const picture = (name: string) => path.join(BUILD, 'screenshots', `extension-${name}.png`);
+
+/** Double-click a file in the file browser, as a person does. */
+export async function openFile(page: IJupyterLabPageFixture, name: string): Promise<void> {
+  await page.goto('?reset');
+  await page.locator('.jp-DirListing-item', { hasText: name }).dblclick();
+  await expect(tab(page, 'Overview')).toBeVisible({ timeout: 60000 });
+}
+
+/** A tab of the viewer. */
+export const tab = (page: Page, name: string) => page.getByRole('tab', { name, exact: true });
+
+/** What the chosen tab shows. */
+export const shown = (page: Page) => page.locator('.pml-TabPanel:not([hidden])');
+
+/** "361 of 900 observations", above every tab. */
+export const counts = (page: Page) =>
+  page.getByRole('region', { name: 'Filters' }).getByRole('status');
+
+/** Keep the ages from 40 to 55, by the menu of the column. */
+export async function keepMiddleAges(page: Page): Promise<void> {
+  await tab(page, 'Observations').click();
+  await page.getByRole('button', { name: 'Values and filter of age' }).click();
+  const menu = page.getByRole('dialog', { name: 'Column age' });
+  await menu.getByLabel('From', { exact: true }).fill('40');
+  await menu.getByLabel('To', { exact: true }).fill('55');
+  await menu.getByLabel('To', { exact: true }).press('Enter');
+}
+
+/** axe-core finds nothing serious or critical in what a selector holds. */
+export async function expectAccessible(page: Page, scope: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).include(scope).analyze();
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  expect(serious.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)])).toEqual([]);
+}
 
 export { expect };
