@@ -71,7 +71,7 @@ test: front-end  ## Run every test: unit and reference, front end, notebooks, br
 	@$(MAKE) --no-print-directory test-fast
 	@$(MAKE) --no-print-directory test-extension
 	@$(MAKE) --no-print-directory test-notebooks
-	@$(MAKE) --no-print-directory test-browser
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target test-browser test-ui
 
 test-fast: $(STAMP)  ## Run the unit and reference tests alone
 	$(PYTEST) tests --ignore=tests/browser -n $(JOBS) --dist loadfile $(ARGS)
