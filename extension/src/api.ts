@@ -14,6 +14,11 @@ export class RequestError extends Error {
   }
 }
 
+/** Any failure as what, where and mend. */
+export function asRequestError(error: unknown): RequestError {
+  return error instanceof RequestError ? error : new RequestError(0, String(error));
+}
+
 export type Query = Record<string, string | number | boolean | object | null | undefined>;
 
 export interface RequestOptions {
@@ -166,7 +171,23 @@ export async function request<T>(
   settings = ServerConnection.makeSettings()
 ): Promise<T> {
   const response = await send(route, query, options, settings);
-  return (response.status === 304 ? null : await response.json()) as T;
+  if (response.status === 304) {
+    return null as T;
+  }
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    if (options.signal?.aborted) {
+      throw error;
+    }
+    // Such as the page of a hub that asks to sign in again.
+    throw new RequestError(
+      response.status,
+      'The answer does not come from pm_lab.',
+      '',
+      'Reload the page: a new sign-in may be needed.'
+    );
+  }
 }
 
 /** Ask for arrays: a JSON header and the values behind it, in one binary answer. */

@@ -2,6 +2,7 @@ import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyte
 import { ICommandPalette, InputDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
+import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, TranslationBundle, nullTranslator } from '@jupyterlab/translation';
 import { LabIcon, buildIcon, tableRowsIcon, usersIcon } from '@jupyterlab/ui-components';
 
@@ -27,20 +28,21 @@ export const panel: JupyterFrontEndPlugin<void> = {
   id: 'pm-lab-extension:panel',
   description: 'The course, the case studies, data sets and the state of the installation.',
   autoStart: true,
-  optional: [ITranslator, ILayoutRestorer, ICommandPalette, IDefaultFileBrowser],
+  optional: [ITranslator, ILayoutRestorer, ICommandPalette, IDefaultFileBrowser, IStateDB],
   activate: (
     app: JupyterFrontEnd,
     translator: ITranslator | null,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
-    browser: IDefaultFileBrowser | null
+    browser: IDefaultFileBrowser | null,
+    stateDB: IStateDB | null
   ) => {
     const start = performance.now();
     const trans = (translator ?? nullTranslator).load('pm_lab');
     const folder = () => browser?.model.path ?? '';
     const openNotebook = (name: string, where?: string) =>
       openCopy(app, trans, name, where ?? folder());
-    const sidebar = new Panel({ trans, openNotebook });
+    const sidebar = new Panel({ trans, openNotebook, stateDB });
     app.shell.add(sidebar, 'left', { rank: RANK, type: 'PM Lab' });
     restorer?.add(sidebar, sidebar.id);
     addSectionCommands(app, trans, sidebar);

@@ -244,7 +244,7 @@ function registerCommands(parts: Parts): void {
   });
   commands.addCommand(CommandIDs.reload, {
     label: trans.__('Reload AnnData from disk'),
-    isEnabled: () => present()?.model !== null,
+    isEnabled: () => !!present()?.model,
     execute: () => present()?.model?.open()
   });
   commands.addCommand(CommandIDs.clearFilters, {

@@ -1,3 +1,5 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+
 import { LegendRow } from '../embedding/colouring';
 import { plain, sharedCounts } from '../embedding/counts';
 import { Greys, LIGHT } from '../embedding/palette';
@@ -15,6 +17,7 @@ export interface ChartOptions {
   greys: Greys;
   /** Counts below this are hidden, and groups of fewer are not drawn; 0 where the picture stays on the page. */
   least: number;
+  trans: TranslationBundle;
 }
 
 const [NAMES, COUNTS, AXIS, ROW, TOP] = [150, 84, 46, 34, 44];
@@ -27,12 +30,13 @@ export function chartHeight(answer: Distribution): number {
 
 /** One row a group: its name, its values and its count. */
 export function chart(options: ChartOptions): SvgElement[] {
-  const { answer, width, greys, least } = options;
+  const { answer, width, greys, least, trans } = options;
   const bottom = TOP + answer.groups.length * ROW;
   const at = valueScale(options);
   const counts = sharedCounts(
     answer.groups.map(({ n }) => n),
-    least
+    least,
+    trans
   );
   const marks = answer.groups.flatMap((group, i) => {
     const middle = TOP + (i + 0.5) * ROW;
@@ -42,12 +46,13 @@ export function chart(options: ChartOptions): SvgElement[] {
       ...(group.n < least || group.n === 0 ? [] : row(options, i, at, middle))
     ];
   });
-  const unit = answer.kind === 'category' ? 'share of cells' : answer.name;
-  const name = options.plot === 'bar' && answer.kind === 'number' ? `mean of ${unit}` : unit;
+  const means = options.plot === 'bar' && answer.kind === 'number';
+  const unit = answer.kind === 'category' ? trans.__('share of cells') : answer.name;
+  const name = means ? trans.__('mean of %1', unit) : unit;
   const heading = { fill: greys.text, 'font-size': 11 };
   const middle = (NAMES + width - COUNTS) / 2;
   return [
-    text(width - 4, TOP - 10, 'cells', { ...heading, 'text-anchor': 'end' }),
+    text(width - 4, TOP - 10, trans.__('cells'), { ...heading, 'text-anchor': 'end' }),
     text(NAMES - 8, 12, answer.by, { ...heading, 'text-anchor': 'end' }, 22),
     ...valueAxis(at, bottom, greys, answer.kind === 'category'),
     ...marks,
@@ -153,15 +158,18 @@ function stacked(
 }
 
 /** What the shapes mean, in a sentence. */
-export function explained(answer: Distribution, plot: PlotKind): string {
+export function explained(answer: Distribution, plot: PlotKind, trans: TranslationBundle): string {
   if (answer.kind === 'category') {
-    return 'Each bar is all cells of a group that have a value.';
+    return trans.__('Each bar is all cells of a group that have a value.');
   }
   return {
-    violin:
-      'Each violin is as wide as a row where its values are densest; inside: quartiles, median and whiskers.',
-    box: 'Boxes: quartiles and median. Whiskers: the outermost values within 1.5 interquartile ranges.',
-    bar: 'Bars: means of cells. They show neither spread nor how far patients differ.'
+    violin: trans.__(
+      'Each violin is as wide as a row where its values are densest; inside: quartiles, median and whiskers.'
+    ),
+    box: trans.__(
+      'Boxes: quartiles and median. Whiskers: the outermost values within 1.5 interquartile ranges.'
+    ),
+    bar: trans.__('Bars: means of cells. They show neither spread nor how far patients differ.')
   }[plot];
 }
 
@@ -171,9 +179,9 @@ export function distributionPicture(
   lines: string[],
   options: Omit<ChartOptions, 'greys'>
 ): SvgElement {
-  const { answer, width } = options;
+  const { answer, width, least, trans } = options;
   const rows = answer.kind === 'category' ? legendOf(answer.categories, answer.groups) : [];
-  const key = rows.length ? keyRows(rows, width, options.least) : { elements: [], height: 0 };
+  const key = rows.length ? keyRows(rows, width, least, trans) : { elements: [], height: 0 };
   const head = 34 + 16 * lines.length;
   const height = head + chartHeight(answer) + key.height + 8;
   const most = Math.floor(width / 6.2);
@@ -190,14 +198,14 @@ export function distributionPicture(
 
 const CELL = 190;
 
-function keyRows(rows: LegendRow[], width: number, least: number) {
+function keyRows(rows: LegendRow[], width: number, least: number, trans: TranslationBundle) {
   const own = rows.filter(row => !row.shared);
   const across = Math.max(1, Math.floor(width / CELL));
   const entries = own.map(({ label, colour }) => ({ label, colour }));
   const more = inRest(rows);
   if (more || least) {
-    const small = least ? `counts below ${least}` : '';
-    const rest = more ? `${more} rarer categories` : '';
+    const small = least ? trans.__('counts below %1', least) : '';
+    const rest = more ? trans.__('%1 rarer categories', more) : '';
     entries.push({ label: [rest, small].filter(Boolean).join(', '), colour: LIGHT.rest });
   }
   const elements = entries.flatMap(({ label, colour }, i) => {

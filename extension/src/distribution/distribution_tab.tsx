@@ -1,15 +1,18 @@
+import { showErrorMessage } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
 import React, { useEffect, useRef, useState } from 'react';
 
 import { savePng, saveSvg } from '../embedding/download';
 import { valueName } from '../embedding/status';
 import { toReact } from '../embedding/svg';
-import { plottable } from '../embedding/toolbar';
 import { Answer, useAnswer } from '../embedding/use_answer';
 import { valueQuery } from '../embedding/use_embedding';
 import { useGreys } from '../embedding/use_greys';
 import { ValueChoice } from '../embedding/value_choice';
 import { Waiting } from '../embedding/waiting';
 import { sharedPart } from '../embedding/counts';
+import { plottable, usualColumn } from '../viewer/choices';
+import { count } from '../viewer/format';
 import { ViewerModel, useModel } from '../viewer/model';
 import { DistributionState } from '../viewer/state';
 import { Distribution } from './answer';
@@ -56,9 +59,9 @@ function useChoice(model: ViewerModel): DistributionState {
   if (state.value) {
     return state;
   }
-  const columns = plottable(model);
+  const columns = plottable(model.structure);
   const first = columns.find(({ type }) => type === 'number' || type === 'integer');
-  const usual = model.settings.defaultColour.find(name => columns.some(one => one.name === name));
+  const usual = usualColumn(model.structure, model.settings.defaultColour);
   return {
     ...state,
     value: first ? { kind: 'obs', name: first.name, layer: null } : null,
@@ -77,7 +80,7 @@ function Choices({ model, state, answer, plot }: ChoicesProperties) {
   const trans = model.trans;
   const set = (change: Partial<DistributionState>) =>
     model.state.set({ distribution: { ...state, ...change } });
-  const groups = plottable(model).filter(({ type }) => type !== 'number');
+  const groups = plottable(model.structure).filter(({ type }) => type !== 'number');
   const kinds: [PlotKind, string][] =
     answer?.kind === 'category'
       ? [['bar', trans.__('bars of shares')]]
@@ -86,7 +89,10 @@ function Choices({ model, state, answer, plot }: ChoicesProperties) {
           ['box', trans.__('boxes')],
           ['bar', trans.__('bars of means')]
         ];
-  const save = (format: 'png' | 'svg') => answer && void savePicture(model, answer, plot, format);
+  const save = (format: 'png' | 'svg') =>
+    savePicture(model, answer!, plot, format).catch(error =>
+      showErrorMessage(trans.__('No picture was saved'), String(error))
+    );
   return (
     <div className="pml-Embedding-top">
       <div className="pml-Choices">
@@ -94,7 +100,7 @@ function Choices({ model, state, answer, plot }: ChoicesProperties) {
           model={model}
           label={trans.__('Values')}
           value={state.value}
-          columns={plottable(model)}
+          columns={plottable(model.structure)}
           nothing={trans.__('choose …')}
           onChange={value => set({ value })}
         />
@@ -136,7 +142,7 @@ function Choices({ model, state, answer, plot }: ChoicesProperties) {
             className="jp-mod-styled pml-Button"
             disabled={!answer}
             aria-label={trans.__('Save as %1', format.toUpperCase())}
-            onClick={() => save(format)}
+            onClick={() => void save(format)}
           >
             {format.toUpperCase()}
           </button>
@@ -162,7 +168,7 @@ function Shown({ model, answer, plot, title }: ShownProperties) {
   const label = answer.by
     ? trans.__('%1 by %2: %3 groups.', title, answer.by, answer.groups.length)
     : title;
-  const elements = chart({ answer, plot, width, greys, least: 0 });
+  const elements = chart({ answer, plot, width, greys, least: 0, trans });
   return (
     <>
       <div ref={host} className="pml-Chart" style={{ background: greys.background }}>
@@ -177,8 +183,7 @@ function Shown({ model, answer, plot, title }: ShownProperties) {
       </div>
       {answer.kind === 'category' && <Key model={model} answer={answer} />}
       <p className="pml-Note">
-        {trans.__('%1 cells with a value.', all.toLocaleString())}{' '}
-        {trans.__(explained(answer, plot))}
+        {trans.__('%1 cells with a value.', count(all))} {explained(answer, plot, trans)}
       </p>
       <LeftOut model={model} answer={answer} />
       <Numbers model={model} answer={answer} />
@@ -190,9 +195,7 @@ function Shown({ model, answer, plot, title }: ShownProperties) {
 function LeftOut({ model, answer }: { model: ViewerModel; answer: Distribution }) {
   const trans = model.trans;
   const { left_out, n_left_out, n_without_group } = answer;
-  const named = left_out
-    .slice(0, MOST_NAMED)
-    .map(({ name, n }) => `${name} (${n.toLocaleString()})`);
+  const named = left_out.slice(0, MOST_NAMED).map(({ name, n }) => `${name} (${count(n)})`);
   const list = named.join(', ') + (n_left_out > named.length ? ', …' : '');
   return (
     <>
@@ -208,7 +211,7 @@ function LeftOut({ model, answer }: { model: ViewerModel; answer: Distribution }
       )}
       {n_without_group > 0 && (
         <p className="pml-Note">
-          {trans.__('%1 cells have no value in %2.', n_without_group.toLocaleString(), answer.by)}
+          {trans.__('%1 cells have no value in %2.', count(n_without_group), answer.by)}
         </p>
       )}
     </>
@@ -237,17 +240,28 @@ async function savePicture(
   format: 'png' | 'svg'
 ): Promise<void> {
   const least = model.settings.smallCountThreshold;
-  const title = `${model.structure.name} · ${answer.name}` + (answer.by ? ` by ${answer.by}` : '');
+  const { trans } = model;
+  const what = answer.by ? trans.__('%1 by %2', answer.name, answer.by) : answer.name;
+  const title = `${model.structure.name} · ${what}`;
   const all = answer.groups.reduce((sum, { n }) => sum + n, 0);
-  const left = answer.n_left_out ? `; ${answer.n_left_out} smaller groups are left out` : '';
-  const what = answer.kind === 'category' ? 'Groups and parts' : 'Groups';
-  const rounded = answer.kind === 'category' ? '; parts are rounded to whole percents' : '';
-  const small = least ? ` ${what} of fewer than ${least} cells are not drawn${rounded}.` : '';
-  const lines = [
-    `${sharedPart(all, model.structure.n_obs, least)} cells${left}`,
-    explained(answer, plot) + small
-  ];
-  const picture = distributionPicture(title, lines, { answer, plot, width: PICTURE_WIDTH, least });
+  const cells = trans.__('%1 cells', sharedPart(all, model.structure.n_obs, least, trans));
+  const left = answer.n_left_out
+    ? '; ' + trans.__('%1 smaller groups are left out', count(answer.n_left_out))
+    : '';
+  const small = least ? ' ' + hiddenText(answer, least, trans) : '';
+  const lines = [cells + left, explained(answer, plot, trans) + small];
+  const options = { answer, plot, width: PICTURE_WIDTH, least, trans };
+  const picture = distributionPicture(title, lines, options);
   const name = [model.structure.name, answer.name, answer.by, plot].filter(Boolean).join('_');
   await (format === 'svg' ? saveSvg(picture, name) : savePng(picture, name));
+}
+
+/** What a picture that leaves the page does not show. */
+function hiddenText(answer: Distribution, least: number, trans: TranslationBundle): string {
+  return answer.kind === 'category'
+    ? trans.__(
+        'Groups and parts of fewer than %1 cells are not drawn; parts are rounded to whole percents.',
+        least
+      )
+    : trans.__('Groups of fewer than %1 cells are not drawn.', least);
 }

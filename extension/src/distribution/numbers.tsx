@@ -1,6 +1,7 @@
 import React from 'react';
 
 import { percent, plain } from '../embedding/counts';
+import { count } from '../viewer/format';
 import { ViewerModel } from '../viewer/model';
 import { Distribution } from './answer';
 import { legendOf } from './shapes';
@@ -57,8 +58,8 @@ function NumberTable({ model, answer }: { model: ViewerModel; answer: Of<'number
         {answer.groups.map(group => (
           <tr key={group.name}>
             <th scope="row">{group.name}</th>
-            <td>{group.n.toLocaleString()}</td>
-            <td>{group.n_missing.toLocaleString()}</td>
+            <td>{count(group.n)}</td>
+            <td>{count(group.n_missing)}</td>
             <td>{percent(group.n_zero, group.n)}</td>
             {columns.map(name => (
               <td key={name}>{group[name] === null ? '' : plain(group[name]!)}</td>
@@ -92,9 +93,9 @@ function CategoryTable({ model, answer }: { model: ViewerModel; answer: Of<'cate
           {answer.groups.map(group => (
             <tr key={group.name}>
               <th scope="row">{group.name}</th>
-              <td>{group.n.toLocaleString()}</td>
+              <td>{count(group.n)}</td>
               {shown.map(({ category }) => (
-                <td key={category}>{group.counts[category].toLocaleString()}</td>
+                <td key={category}>{count(group.counts[category])}</td>
               ))}
             </tr>
           ))}

@@ -1,3 +1,4 @@
+import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
 import { svg, toText } from '../embedding/svg';
@@ -5,6 +6,8 @@ import { Distribution, NumberGroup } from './answer';
 import { chart, distributionPicture } from './chart';
 import { boxParts, legendOf, range, scale, shares, violinPath } from './shapes';
 import { LIGHT } from '../embedding/palette';
+
+const trans = nullTranslator.load('pm_lab');
 
 const group: NumberGroup = {
   name: 'B',
@@ -107,7 +110,7 @@ describe('a chart', () => {
   const small = { ...group, name: 'few', n: 7 };
   const answer: Distribution = { ...left, kind: 'number', groups: [group, small, empty] };
   const marks = (least: number) => {
-    const drawn = chart({ answer, plot: 'violin', width: 600, greys: LIGHT, least });
+    const drawn = chart({ answer, plot: 'violin', width: 600, greys: LIGHT, least, trans });
     return toText(svg('g', {}, ...drawn)).match(/<path/g)?.length;
   };
 
@@ -118,7 +121,7 @@ describe('a chart', () => {
   it('leaves small groups out of what is exported', () => {
     expect(marks(10)).toBe(1);
     const text = toText(
-      distributionPicture('title', [], { answer, plot: 'box', width: 600, least: 10 })
+      distributionPicture('title', [], { answer, plot: 'box', width: 600, least: 10, trans })
     );
     expect(text).toContain('&lt;10');
     expect(text).not.toContain('>7<');

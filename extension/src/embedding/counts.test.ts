@@ -1,6 +1,9 @@
+import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
 import { percent, plain, sharedCount, sharedCounts, sharedPart } from './counts';
+
+const trans = nullTranslator.load('pm_lab');
 
 describe('counts that leave the page', () => {
   it('are hidden where they are small, a true zero like any other', () => {
@@ -11,17 +14,17 @@ describe('counts that leave the page', () => {
   });
 
   it('cannot be worked out from their total', () => {
-    expect(sharedCounts([40, 25, 3], 10)).toEqual(['40', 'hidden', '<10']);
-    expect(sharedCounts([40, 25, 6, 7], 10)).toEqual(['40', '25', '<10', '<10']);
-    expect(sharedCounts([40, 25, 1, 1], 10)).toEqual(['40', 'hidden', '<10', '<10']);
-    expect(sharedCounts([40, 25, 3], 0)).toEqual(['40', '25', '3']);
+    expect(sharedCounts([40, 25, 3], 10, trans)).toEqual(['40', 'hidden', '<10']);
+    expect(sharedCounts([40, 25, 6, 7], 10, trans)).toEqual(['40', '25', '<10', '<10']);
+    expect(sharedCounts([40, 25, 1, 1], 10, trans)).toEqual(['40', 'hidden', '<10', '<10']);
+    expect(sharedCounts([40, 25, 3], 0, trans)).toEqual(['40', '25', '3']);
   });
 
   it('protect what is left of a total', () => {
-    expect(sharedPart(63, 198, 10)).toBe('63 of 198');
-    expect(sharedPart(4, 198, 10)).toBe('<10 of 198');
-    expect(sharedPart(195, 198, 10)).toBe('>188 of 198');
-    expect(sharedPart(198, 198, 10)).toBe('198 of 198');
+    expect(sharedPart(63, 198, 10, trans)).toBe('63 of 198');
+    expect(sharedPart(4, 198, 10, trans)).toBe('<10 of 198');
+    expect(sharedPart(195, 198, 10, trans)).toBe('>188 of 198');
+    expect(sharedPart(198, 198, 10, trans)).toBe('198 of 198');
   });
 });
 

@@ -1,6 +1,10 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { count } from '../viewer/format';
+
 /** A count as it may stand in a picture that leaves the page: a true zero looks like any other small one. */
 export function sharedCount(n: number, least: number): string {
-  return n < least ? `<${least}` : n.toLocaleString('en');
+  return n < least ? `<${least}` : count(n);
 }
 
 /**
@@ -19,24 +23,30 @@ function hiddenCounts(counts: number[], least: number): boolean[] {
 }
 
 /** Counts whose total is known, as they may be shared. */
-export function sharedCounts(counts: number[], least: number): string[] {
+export function sharedCounts(counts: number[], least: number, trans: TranslationBundle): string[] {
   const hidden = hiddenCounts(counts, least);
-  return counts.map((n, i) => (hidden[i] && n >= least ? 'hidden' : sharedCount(n, least)));
+  return counts.map((n, i) =>
+    hidden[i] && n >= least ? trans.__('hidden') : sharedCount(n, least)
+  );
 }
 
 /** A count of a known total: what is left of the total is protected as well. */
-export function sharedPart(n: number, total: number, least: number): string {
-  const all = total.toLocaleString('en');
+export function sharedPart(
+  n: number,
+  total: number,
+  least: number,
+  trans: TranslationBundle
+): string {
   if (n !== total && n >= least && total - n < least) {
-    return `>${(total - least).toLocaleString('en')} of ${all}`;
+    return trans.__('>%1 of %2', count(total - least), count(total));
   }
-  return `${sharedCount(n, least)} of ${sharedCount(total, least)}`;
+  return trans.__('%1 of %2', sharedCount(n, least), sharedCount(total, least));
 }
 
 /** A number in at most four digits, or all of a whole one. */
 export function plain(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e15) {
-    return value.toLocaleString('en');
+    return count(value);
   }
   return String(Number(value.toPrecision(4)));
 }

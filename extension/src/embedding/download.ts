@@ -19,9 +19,10 @@ export async function savePng(picture: SvgElement, name: string): Promise<void> 
     canvas.height = Number(picture.attributes.height) * SHARPNESS;
     canvas.getContext('2d')!.drawImage(image, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise<Blob | null>(done => canvas.toBlob(done, 'image/png'));
-    if (blob) {
-      save(blob, `${name}.png`);
+    if (!blob) {
+      throw new Error('The browser could not make the picture.');
     }
+    save(blob, `${name}.png`);
   } finally {
     URL.revokeObjectURL(url);
   }

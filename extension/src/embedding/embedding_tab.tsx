@@ -1,8 +1,9 @@
+import { showErrorMessage } from '@jupyterlab/apputils';
+import { TranslationBundle } from '@jupyterlab/translation';
 import React, { useEffect, useRef, useState } from 'react';
 
-import { ArrayEntry } from '../api';
+import { ChosenEmbedding, embeddingOf } from '../viewer/choices';
 import { ViewerModel, useModel } from '../viewer/model';
-import { Value } from '../viewer/state';
 import { axisName } from './axes';
 import { legendRows } from './colouring';
 import { savePng, saveSvg } from './download';
@@ -22,7 +23,7 @@ import { PaintedBy, PointPlot } from './point_plot';
 import { Point, rectangle, simplified } from './polygon';
 import { Lasso, RectangleForm, Selection } from './selection';
 import { label, paintedText, pointsText, valueName } from './status';
-import { Choices, Tools, plottable } from './toolbar';
+import { Choices, Tools } from './toolbar';
 import { Answer } from './use_answer';
 import {
   Colours,
@@ -42,10 +43,8 @@ import { Waiting } from './waiting';
 /** Points of one embedding, coloured by a column or a gene. */
 export function EmbeddingTab({ model }: { model: ViewerModel }) {
   useModel(model);
-  const embeddings = model.structure.obsm.filter(
-    ({ points, shape }) => points && (shape?.[1] ?? 0) >= 2
-  );
-  if (embeddings.length === 0) {
+  const chosen = embeddingOf(model.state.values, model.structure);
+  if (!chosen) {
     return (
       <p className="pml-Empty">
         {model.trans.__(
@@ -54,22 +53,18 @@ export function EmbeddingTab({ model }: { model: ViewerModel }) {
       </p>
     );
   }
-  return <Embedding model={model} embeddings={embeddings} />;
+  return <Embedding model={model} chosen={chosen} />;
 }
 
 export default EmbeddingTab;
 
-function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: ArrayEntry[] }) {
-  const { values } = model.state;
-  const chosen = values.embedding.key ?? model.structure.default_embedding;
-  const embedding = embeddings.find(({ name }) => name === chosen) ?? embeddings[0];
-  const { x, y } = values.embedding;
-  const colour = useColour(model);
+function Embedding({ model, chosen }: { model: ViewerModel; chosen: ChosenEmbedding }) {
+  const { entry: embedding, x, y } = chosen;
+  const { colour } = model;
   const points = usePoints(model, embedding.name, x, y);
   const colours = useColours(model, colour);
   const mask = useMask(model);
-  const [emphasised, setEmphasised] = useState<number | null>(null);
-  useEffect(() => setEmphasised(null), [colours.value]);
+  const { emphasised, emphasise } = useEmphasis(colours.value);
   const greys = useGreys();
   const slots = useSlots(points.value, colours.value, mask.value, emphasised);
   const palette = usePalette(colours.value, emphasised, greys);
@@ -80,15 +75,16 @@ function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: Arra
   const names: [string, string] = [axisName(embedding.name, x), axisName(embedding.name, y)];
   const save = (format: 'png' | 'svg') => {
     const shown = { points, colours, mask, emphasised, names };
-    void savePicture(format, model, plot.current!, shown);
+    savePicture(format, model, plot.current!, shown).catch(error =>
+      showErrorMessage(model.trans.__('No picture was saved'), String(error))
+    );
   };
   return (
     <div className="pml-Embedding">
       <div className="pml-Embedding-top">
         <Choices
           model={model}
-          embeddings={embeddings}
-          embedding={embedding}
+          chosen={chosen}
           colour={colour}
           onColour={value =>
             model.state.set({ colour: value ?? { kind: 'obs', name: '', layer: null } })
@@ -117,11 +113,11 @@ function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: Arra
           {colours.value && (
             <Legend
               model={model}
-              title={valueName(colours.value.of)}
+              of={colours.value.of}
               meta={colours.value.meta}
               greys={greys}
               emphasised={emphasised}
-              onEmphasis={setEmphasised}
+              onEmphasis={emphasise}
             />
           )}
           <RectangleForm
@@ -139,17 +135,13 @@ function Embedding({ model, embeddings }: { model: ViewerModel; embeddings: Arra
   );
 }
 
-/** What the points are coloured by; the first time the first usual column that the file has. */
-function useColour(model: ViewerModel): Value | null {
-  const { colour } = model.state.values;
-  const columns = plottable(model);
-  const usual = model.settings.defaultColour.find(name => columns.some(one => one.name === name));
-  useEffect(() => {
-    if (!colour && usual) {
-      model.state.set({ colour: { kind: 'obs', name: usual, layer: null } });
-    }
-  }, [model, colour, usual]);
-  return colour?.name ? colour : null;
+/** The category that is seen alone. It is one of the colours it was chosen in: others have other categories. */
+function useEmphasis(colours: Colours | null) {
+  const [chosen, setChosen] = useState<{ of: Colours; category: number } | null>(null);
+  const emphasised = colours && chosen?.of === colours ? chosen.category : null;
+  const emphasise = (category: number | null) =>
+    setChosen(colours && category !== null ? { of: colours, category } : null);
+  return { emphasised, emphasise };
 }
 
 /** The lasso that is drawn on this embedding, as the filter that it would be. */
@@ -183,15 +175,16 @@ async function savePicture(
   const palette = paletteFor(colours.value, emphasised, LIGHT);
   const shapes = plot.shapes(MOST_SHAPES);
   const image = shapes ? '' : plot.image(palette, LIGHT.background, 2);
-  const { n_total, sampled } = points.value.meta;
+  const { n_total: total, sampled } = points.value.meta;
+  const drawn = { drawn: plot.drawn, total, sampled };
   const what = colours.value ? valueName(colours.value.of) : '';
   const picture = embeddingPicture({
     title: [model.structure.name, names.join(' × '), what].filter(Boolean).join(' · '),
-    lines: [drawnLine(plot.drawn, n_total, sampled, mask.value?.n_matching ?? null, least)],
+    lines: [drawnLine(drawn, mask.value?.n_matching ?? null, least, model.trans)],
     view: plot.view,
     axisNames: names,
     points: { shapes, image, palette, size: plot.pointSize() },
-    legend: legend(colours.value, what, least, emphasised)
+    legend: legend(colours.value, what, least, emphasised, model.trans)
   });
   const name = [model.structure.name, ...names, what].filter(Boolean).join('_');
   if (format === 'svg') {
@@ -205,13 +198,14 @@ function legend(
   colours: Colours | null,
   title: string,
   least: number,
-  emphasised: number | null
+  emphasised: number | null,
+  trans: TranslationBundle
 ): PictureLegend {
   if (!colours) {
     return { elements: [], height: 0 };
   }
   const { meta } = colours;
   return meta.kind === 'number'
-    ? numberLegend(title, meta, least)
-    : categoryLegend(title, legendRows(meta, LIGHT, 'missing'), least, emphasised);
+    ? numberLegend(title, meta, least, trans)
+    : categoryLegend(title, legendRows(meta, LIGHT, trans.__('missing')), least, emphasised, trans);
 }

@@ -1,16 +1,21 @@
 import React from 'react';
 
+import { count } from '../viewer/format';
 import { ViewerModel } from '../viewer/model';
+import { Value } from '../viewer/state';
 import { ColourMeta, LegendRow, barStops, legendRows } from './colouring';
 import { percent, plain } from './counts';
+import { LegendFilter } from './legend_filter';
 import { CATEGORY_COLOURS, Greys } from './palette';
+import { valueName } from './status';
 
 /** Lines that a list shows; more would make the page slow and nobody reads them. */
 const MOST_LINES = 1000;
 
 interface Properties {
   model: ViewerModel;
-  title: string;
+  /** What the points are coloured by. */
+  of: Value;
   meta: ColourMeta;
   greys: Greys;
   emphasised: number | null;
@@ -19,15 +24,16 @@ interface Properties {
 
 /** What the colours stand for, with counts of all rows. */
 export function Legend(properties: Properties) {
-  const { meta, title } = properties;
+  const { model, of, meta, emphasised } = properties;
   return (
-    <section className="pml-Legend" aria-label={properties.model.trans.__('Legend')}>
-      <h3>{title}</h3>
+    <section className="pml-Legend" aria-label={model.trans.__('Legend')}>
+      <h3>{valueName(of)}</h3>
       {meta.kind === 'number' ? (
         <ColourBar {...properties} meta={meta} />
       ) : (
         <Categories {...properties} meta={meta} />
       )}
+      <LegendFilter model={model} of={of} meta={meta} emphasised={emphasised} />
     </section>
   );
 }
@@ -115,7 +121,7 @@ function Line({ row, total, emphasised, onEmphasis }: LineProperties) {
           </button>
         )}
       </th>
-      <td>{row.count.toLocaleString()}</td>
+      <td>{count(row.count)}</td>
       <td>{percent(row.count, total)}</td>
     </tr>
   );
@@ -147,7 +153,7 @@ function ColourBar({ model, meta, greys }: Properties & { meta: ColourMeta & { k
           {[
             [trans.__('smallest'), plain(min)],
             [trans.__('largest'), plain(max)],
-            [trans.__('zero'), `${n_zero.toLocaleString()} (${percent(n_zero, total)})`]
+            [trans.__('zero'), `${count(n_zero)} (${percent(n_zero, total)})`]
           ].map(([name, value]) => (
             <tr key={name}>
               <th scope="row">{name}</th>
@@ -165,7 +171,7 @@ function ColourBar({ model, meta, greys }: Properties & { meta: ColourMeta & { k
                 {trans.__('missing')}
               </span>
             </th>
-            <td>{n_missing.toLocaleString()}</td>
+            <td>{count(n_missing)}</td>
           </tr>
         </tbody>
       </table>

@@ -1,3 +1,4 @@
+import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
 import { legendRows, palette } from './colouring';
@@ -5,6 +6,8 @@ import { LIGHT } from './palette';
 import { categoryLegend, drawnLine, embeddingPicture } from './picture';
 import { toText } from './svg';
 import { whole } from './view';
+
+const trans = nullTranslator.load('pm_lab');
 
 const view = whole({ x0: 0, x1: 1, y0: 0, y1: 1 }, 300, 200);
 const meta = {
@@ -19,7 +22,7 @@ function exported(least: number): string {
   return toText(
     embeddingPicture({
       title: 'a & b.h5ad · umap 1 × umap 2',
-      lines: [drawnLine(100, 124, true, null, least)],
+      lines: [drawnLine({ drawn: 100, total: 124, sampled: true }, null, least, trans)],
       view,
       axisNames: ['umap 1', 'umap 2'],
       points: {
@@ -28,7 +31,7 @@ function exported(least: number): string {
         palette: palette('category', meta.counts, null, LIGHT),
         size: 4
       },
-      legend: categoryLegend('cell_type', rows, least, null)
+      legend: categoryLegend('cell_type', rows, least, null, trans)
     })
   );
 }
@@ -50,6 +53,8 @@ describe('an exported picture', () => {
 
   it('says how many points are drawn', () => {
     expect(exported(10)).toContain('100 of 124 cells drawn, chosen at random');
-    expect(drawnLine(124, 124, false, 120, 10)).toContain('>114 of 124 match the filters');
+    expect(drawnLine({ drawn: 124, total: 124, sampled: false }, 120, 10, trans)).toContain(
+      '>114 of 124 match the filters'
+    );
   });
 });

@@ -1,3 +1,6 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+
+import { count } from '../viewer/format';
 import { axes } from './axes';
 import { ColourMeta, LegendRow, barStops } from './colouring';
 import { plain, sharedCount, sharedCounts, sharedPart } from './counts';
@@ -71,11 +74,13 @@ export function categoryLegend(
   title: string,
   rows: LegendRow[],
   least: number,
-  emphasised: number | null
+  emphasised: number | null,
+  trans: TranslationBundle
 ): PictureLegend {
   const counts = sharedCounts(
-    rows.map(({ count }) => count),
-    least
+    rows.map(row => row.count),
+    least,
+    trans
   );
   const shown = rows.slice(0, MOST_ROWS);
   const entries = shown.flatMap((row, i) => {
@@ -95,9 +100,11 @@ export function categoryLegend(
   });
   const end = 16 + shown.length * ROW;
   const notes = [
-    ...(rows.length > shown.length ? [`and ${rows.length - shown.length} more`] : []),
-    ...(rows.some(row => row.shared) ? ['grey: all less frequent categories'] : []),
-    'Counts are of all cells.'
+    ...(rows.length > shown.length
+      ? [trans.__('and %1 more', count(rows.length - shown.length))]
+      : []),
+    ...(rows.some(row => row.shared) ? [trans.__('grey: all less frequent categories')] : []),
+    trans.__('Counts are of all cells.')
   ];
   const elements = [heading(title), ...entries, ...noteLines(notes, end + 6)];
   return { elements, height: end + 6 + 15 * notes.length };
@@ -107,10 +114,11 @@ export function categoryLegend(
 export function numberLegend(
   title: string,
   meta: ColourMeta & { kind: 'number' },
-  least: number
+  least: number,
+  trans: TranslationBundle
 ): PictureLegend {
   if (meta.low === null || meta.high === null) {
-    const note = noteLines(['All values are missing.'], 16);
+    const note = noteLines([trans.__('All values are missing.')], 16);
     return { elements: [heading(title), ...note], height: 30 };
   }
   const stops = barStops();
@@ -126,8 +134,10 @@ export function numberLegend(
     text(228, 36, plain(meta.high), { 'text-anchor': 'end', fill: LIGHT.text }),
     ...noteLines(
       [
-        clipped ? '1st to 99th percentile of all cells' : 'smallest to largest value',
-        `missing (grey): ${sharedCount(meta.n_missing, least)}`
+        clipped
+          ? trans.__('1st to 99th percentile of all cells')
+          : trans.__('smallest to largest value'),
+        trans.__('missing (grey): %1', sharedCount(meta.n_missing, least))
       ],
       54
     )
@@ -147,20 +157,22 @@ function noteLines(lines: string[], y: number): SvgElement[] {
 
 /** How many points are drawn, and how many of them the filters leave. */
 export function drawnLine(
-  drawn: number,
-  total: number,
-  sampled: boolean,
+  { drawn, total, sampled }: { drawn: number; total: number; sampled: boolean },
   matching: number | null,
-  least: number
+  least: number,
+  trans: TranslationBundle
 ): string {
-  const all = total.toLocaleString('en');
-  const count = sampled
-    ? `${drawn.toLocaleString('en')} of ${all} cells drawn, chosen at random`
-    : `${sharedPart(drawn, total, least)} cells drawn`;
-  const missing = !sampled && drawn < total ? '; the others have no position' : '';
-  const part =
-    matching === null
-      ? ''
-      : `; ${sharedPart(matching, total, least)} match the filters, the others are faint`;
-  return count + missing + part;
+  const parts = [
+    sampled
+      ? trans.__('%1 of %2 cells drawn, chosen at random', count(drawn), count(total))
+      : trans.__('%1 cells drawn', sharedPart(drawn, total, least, trans))
+  ];
+  if (!sampled && drawn < total) {
+    parts.push(trans.__('the others have no position'));
+  }
+  if (matching !== null) {
+    const part = sharedPart(matching, total, least, trans);
+    parts.push(trans.__('%1 match the filters, the others are faint', part));
+  }
+  return parts.join('; ');
 }

@@ -1,6 +1,7 @@
 import React, { useState } from 'react';
 
 import { ColumnSummary, Filter, Summary } from '../api';
+import { count } from '../viewer/format';
 import { ViewerModel } from '../viewer/model';
 import { Problem } from '../viewer/problem';
 import { withFilter } from '../viewer/filters';
@@ -42,8 +43,8 @@ export function Selection({
           : found &&
             trans.__(
               '%1 of %2 cells (%3)',
-              found.n_matching.toLocaleString(),
-              found.n_total.toLocaleString(),
+              count(found.n_matching),
+              count(found.n_total),
               percent(found.n_matching, found.n_total)
             )}
       </p>
@@ -79,11 +80,11 @@ export function Selection({
 
 /** The column that colours the points, then categories, then numbers. */
 function columnsToShow(model: ViewerModel): string[] {
-  const colour = model.state.values.colour;
+  const { colour } = model;
   const columns = model.structure.obs.columns;
   const of = (...types: string[]) =>
     columns.filter(({ type }) => types.includes(type)).map(({ name }) => name);
-  const first = colour?.kind === 'obs' && colour.name ? [colour.name] : [];
+  const first = colour?.kind === 'obs' ? [colour.name] : [];
   const wanted = [...first, ...of('category', 'boolean'), ...of('number', 'integer')];
   return [...new Set(wanted)].slice(0, MOST_COLUMNS);
 }
@@ -94,7 +95,7 @@ function ColumnTable({ model, column }: { model: ViewerModel; column: ColumnSumm
     ? column.categories
         .filter(({ count }) => count > 0)
         .slice(0, MOST_CATEGORIES)
-        .map(({ value, count }) => [value, count.toLocaleString(), percent(count, column.n)])
+        .map(({ value, count: n }) => [value, count(n), percent(n, column.n)])
     : (['min', 'median', 'mean', 'max'] as const)
         .filter(name => typeof column[name] === 'number')
         .map(name => [name, plain(column[name]!), '']);
@@ -121,14 +122,14 @@ function ColumnTable({ model, column }: { model: ViewerModel; column: ColumnSumm
         {column.n_missing > 0 && (
           <tr>
             <th scope="row">{trans.__('missing')}</th>
-            <td>{column.n_missing.toLocaleString()}</td>
+            <td>{count(column.n_missing)}</td>
             <td />
           </tr>
         )}
         {more > 0 && (
           <tr>
             <th scope="row" colSpan={3}>
-              {trans.__('and %1 more', more.toLocaleString())}
+              {trans.__('and %1 more', count(more))}
             </th>
           </tr>
         )}

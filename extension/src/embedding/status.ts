@@ -1,3 +1,4 @@
+import { count } from '../viewer/format';
 import { ViewerModel } from '../viewer/model';
 import { Value } from '../viewer/state';
 import { plain } from './counts';
@@ -17,7 +18,7 @@ export function pointsText(
   drawn = xy.length / 2
 ): string {
   const trans = model.trans;
-  const [total, shown] = [meta.n_total.toLocaleString(), meta.n_shown.toLocaleString()];
+  const [total, shown] = [count(meta.n_total), count(meta.n_shown)];
   const parts = [
     meta.sampled
       ? trans.__('%1 of %2 cells drawn, chosen at random; counts are of all cells.', shown, total)
@@ -25,10 +26,10 @@ export function pointsText(
   ];
   const without = xy.length / 2 - drawn;
   if (without > 0) {
-    parts.push(trans.__('%1 have no position.', without.toLocaleString()));
+    parts.push(trans.__('%1 have no position.', count(without)));
   }
   if (mask) {
-    const matching = mask.n_matching.toLocaleString();
+    const matching = count(mask.n_matching);
     parts.push(trans.__('%1 match the filters; the others are faint.', matching));
   }
   return parts.join(' ');
@@ -61,7 +62,7 @@ export function label(
     return trans.__('Embedding');
   }
   const parts = [
-    trans.__('%1 cells by %2 and %3.', points.meta.n_shown.toLocaleString(), names[0], names[1])
+    trans.__('%1 cells by %2 and %3.', count(points.meta.n_shown), names[0], names[1])
   ];
   if (colours) {
     const { meta } = colours;

@@ -1,6 +1,6 @@
 import React from 'react';
 
-import { ArrayEntry } from '../api';
+import { ChosenEmbedding, embeddingsOf, plottable } from '../viewer/choices';
 import { ViewerModel } from '../viewer/model';
 import { Value } from '../viewer/state';
 import { Mode } from './gestures';
@@ -9,23 +9,17 @@ import { ValueChoice } from './value_choice';
 
 const MOST_AXES = 200;
 
-/** Columns that colours or groups can be taken from. */
-export function plottable(model: ViewerModel) {
-  return model.structure.obs.columns.filter(({ type }) => type !== 'date' && type !== 'unknown');
-}
-
 interface Properties {
   model: ViewerModel;
-  embeddings: ArrayEntry[];
-  embedding: ArrayEntry;
+  chosen: ChosenEmbedding;
   colour: Value | null;
   onColour: (colour: Value | null) => void;
 }
 
 /** Which embedding, which of its columns, and what colours it. */
-export function Choices({ model, embeddings, embedding, colour, onColour }: Properties) {
+export function Choices({ model, chosen, colour, onColour }: Properties) {
   const trans = model.trans;
-  const { x, y } = model.state.values.embedding;
+  const { entry: embedding, x, y } = chosen;
   const n = Math.min(embedding.shape?.[1] ?? 2, MOST_AXES);
   const columns = Array.from({ length: n }, (_, i) => i);
   const axis = (label: string, value: number, set: (value: number) => void) => (
@@ -46,7 +40,7 @@ export function Choices({ model, embeddings, embedding, colour, onColour }: Prop
   );
   const set = (change: Partial<{ key: string; x: number; y: number }>) =>
     model.state.set({
-      embedding: { ...model.state.values.embedding, key: embedding.name, ...change }
+      embedding: { key: embedding.name, x, y, ...change }
     });
   return (
     <div className="pml-Choices">
@@ -57,7 +51,7 @@ export function Choices({ model, embeddings, embedding, colour, onColour }: Prop
           value={embedding.name}
           onChange={event => set({ key: event.target.value, x: 0, y: 1 })}
         >
-          {embeddings.map(({ name, shape }) => (
+          {embeddingsOf(model.structure).map(({ name, shape }) => (
             <option key={name} value={name}>
               {`${name} (${shape?.[1] ?? '?'})`}
             </option>
@@ -70,7 +64,7 @@ export function Choices({ model, embeddings, embedding, colour, onColour }: Prop
         model={model}
         label={trans.__('Colour')}
         value={colour}
-        columns={plottable(model)}
+        columns={plottable(model.structure)}
         nothing={trans.__('nothing')}
         onChange={onColour}
       />

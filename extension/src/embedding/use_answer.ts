@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useState } from 'react';
 
-import { RequestError } from '../api';
-import { Progress, asRequestError } from '../viewer/model';
+import { RequestError, asRequestError } from '../api';
+import { Progress } from '../viewer/model';
 
 /** What a request has brought so far. */
 export interface Answer<T> {

@@ -52,4 +52,6 @@ export interface Health {
   findings: Finding[];
 }
 
-export type SectionName = 'course' | 'case-studies' | 'data-sets' | 'health';
+export const SECTIONS = ['course', 'case-studies', 'data-sets', 'health'] as const;
+
+export type SectionName = (typeof SECTIONS)[number];

@@ -2,7 +2,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import { TranslationBundle } from '@jupyterlab/translation';
 import React, { useEffect, useReducer } from 'react';
 
-import { RequestError, request } from '../api';
+import { asRequestError, request } from '../api';
 import { Problem } from '../viewer/problem';
 import { SectionName } from './answers';
 import { Course } from './course';
@@ -13,12 +13,17 @@ import { Asked, PanelModel } from './model';
 
 /** What the side panel shows, loaded with the panel's first look. */
 export class PanelContent extends ReactWidget {
-  constructor(private readonly _options: PanelOptions) {
+  constructor(
+    private readonly _options: PanelOptions,
+    open: SectionName[],
+    remember: (open: SectionName[]) => void
+  ) {
     super();
     this.addClass('pml-Panel-content');
+    this.model = new PanelModel(request, open, remember);
   }
 
-  readonly model = new PanelModel(request);
+  readonly model: PanelModel;
 
   async reveal(section: SectionName): Promise<void> {
     this.model.toggle(section, true);
@@ -128,8 +133,4 @@ function Loaded<T>({ asked, trans, retry, children }: LoadedProps<T>): JSX.Eleme
     );
   }
   return <>{children(asked.value)}</>;
-}
-
-export function asRequestError(error: unknown): RequestError {
-  return error instanceof RequestError ? error : new RequestError(0, String(error));
 }

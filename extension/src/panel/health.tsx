@@ -1,7 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
-import { RequestError } from '../api';
+import { asRequestError } from '../api';
 import { Problem } from '../viewer/problem';
 import { Finding, Health } from './answers';
 import { Asked } from './model';
@@ -16,9 +16,7 @@ interface HealthReportProps {
 /** What pm-lab doctor found, what is broken first, each with the way to mend it. */
 export function HealthReport({ asked, check, trans }: HealthReportProps): JSX.Element {
   if (asked.error && !asked.loading) {
-    const error = asked.error;
-    const known = error instanceof RequestError ? error : new RequestError(0, String(error));
-    return <Problem error={known} trans={trans} onRetry={check} />;
+    return <Problem error={asRequestError(asked.error)} trans={trans} onRetry={check} />;
   }
   return (
     <>

@@ -46,8 +46,8 @@ class Server {
   }
 }
 
-async function loaded(server: Server): Promise<PanelModel> {
-  const model = new PanelModel(server.ask, 1);
+async function loaded(server: Server, remember = (_: string[]) => {}): Promise<PanelModel> {
+  const model = new PanelModel(server.ask, ['course'], remember, 1);
   model.load();
   await vi.waitFor(() => expect(model.sets).toHaveLength(1));
   return model;
@@ -62,6 +62,15 @@ test('the doctor is asked when its section is first opened, and once', async () 
   model.toggle('health', false);
   model.toggle('health', true);
   expect(server.count('GET doctor')).toBe(1);
+});
+
+test('the open sections are remembered', async () => {
+  const remembered: string[][] = [];
+  const model = await loaded(new Server(), open => remembered.push(open));
+  model.toggle('data-sets', true);
+  model.toggle('data-sets', true);
+  model.toggle('course', false);
+  expect(remembered).toEqual([['course', 'data-sets'], ['data-sets']]);
 });
 
 test('a fetch is looked at until it ends, then the lists are asked for again', async () => {

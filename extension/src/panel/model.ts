@@ -18,17 +18,21 @@ function nothing<T>(): Asked<T> {
   return { value: null, error: null, loading: false };
 }
 
-/** What the side panel shows. It asks the server only for sections that are open. */
+/** What the side panel shows. The doctor, who takes seconds, is asked only when that section is open. */
 export class PanelModel {
   constructor(
     private readonly _ask: Ask,
+    open: readonly SectionName[],
+    private readonly _remember: (open: SectionName[]) => void,
     private readonly _lookEvery = LOOK_EVERY
-  ) {}
+  ) {
+    this.open = new Set(open);
+  }
 
   course: Asked<{ notebooks: CourseNotebook[] }> = nothing();
   dataSets: Asked<DataSets> = nothing();
   health: Asked<Health> = nothing();
-  readonly open = new Set<SectionName>(['course', 'case-studies']);
+  readonly open: Set<SectionName>;
 
   get changed(): ISignal<this, void> {
     return this._changed;
@@ -52,6 +56,7 @@ export class PanelModel {
     } else {
       this.open.delete(section);
     }
+    this._remember([...this.open]);
     this._changed.emit();
     this.load();
   }

@@ -1,10 +1,10 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import React, { useEffect, useState } from 'react';
 
-import { AxisName, Column, ColumnSummary, Filter, RequestError } from '../api';
-import { subject } from './filters';
+import { AxisName, Column, ColumnSummary, Filter, RequestError, asRequestError } from '../api';
+import { bound, subject } from './filters';
 import { count, number, typeName } from './format';
-import { ViewerModel, asRequestError } from './model';
+import { ViewerModel } from './model';
 import { Problem } from './problem';
 
 interface MenuProps {
@@ -111,7 +111,9 @@ function CategoryFilter({ axis, summary, present, trans, onSet }: FilterProps): 
   const chosenBefore = present?.kind === 'values' ? present.values : all;
   const [chosen, setChosen] = useState(new Set(chosenBefore));
   const [missing, setMissing] = useState(present?.kind === 'values' ? present.missing : true);
-  const [search, setSearch] = useState('');
+  const [search, setSearch] = useState(present?.kind === 'contains' ? present.text : '');
+  const keepContaining = () =>
+    onSet({ kind: 'contains', axis, column: summary.name, text: search });
   const shown = categories.filter(({ value }) =>
     value.toLowerCase().includes(search.toLowerCase())
   );
@@ -121,7 +123,7 @@ function CategoryFilter({ axis, summary, present, trans, onSet }: FilterProps): 
     setChosen(next);
   };
   const apply = () => {
-    const nothingLeftOut = all.every(value => chosen.has(value)) && !summary.n_more;
+    const nothingLeftOut = all.every(value => chosen.has(value));
     if (nothingLeftOut && (missing || summary.n_missing === 0)) {
       return onSet(null);
     }
@@ -187,7 +189,15 @@ function CategoryFilter({ axis, summary, present, trans, onSet }: FilterProps): 
       </ul>
       {!!summary.n_more && (
         <p className="pml-Quiet">
-          {trans.__('%1 rarer values are not listed.', count(summary.n_more))}
+          {trans.__(
+            '%1 rarer values are not listed. A choice among those listed leaves them out.',
+            count(summary.n_more)
+          )}{' '}
+          {search && (
+            <button className="pml-Link" onClick={keepContaining}>
+              {trans.__('Keep all that contain "%1"', search)}
+            </button>
+          )}
         </p>
       )}
       <Apply trans={trans} present={present} onApply={apply} onSet={onSet} />
@@ -315,11 +325,6 @@ function RangeFilter({ axis, summary, present, trans, onSet }: FilterProps): JSX
       <Apply trans={trans} present={present} onSet={onSet} />
     </form>
   );
-}
-
-/** null where nothing is given, NaN where it is no number. */
-export function bound(text: string): number | null {
-  return text.trim() === '' ? null : Number(text);
 }
 
 const WIDTH = 260;

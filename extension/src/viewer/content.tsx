@@ -12,7 +12,9 @@ import { JSONExt, PromiseDelegate, ReadonlyJSONValue } from '@lumino/coreutils';
 import { Message } from '@lumino/messaging';
 import React from 'react';
 
-import { ViewerModel, ViewerSettings, asRequestError } from './model';
+import { asRequestError } from '../api';
+import { Boundary } from './boundary';
+import { ViewerModel, ViewerSettings } from './model';
 import { ViewerState } from './state';
 
 const Viewer = React.lazy(() => import('./viewer'));
@@ -107,7 +109,9 @@ export class ViewerContent extends ReactWidget {
 
   dispose(): void {
     window.clearInterval(this._looking);
-    window.clearTimeout(this._saving);
+    if (this._saving) {
+      this._save();
+    }
     this._model?.dispose();
     super.dispose();
   }
@@ -117,9 +121,11 @@ export class ViewerContent extends ReactWidget {
       return <Waiting trans={this._options.trans} />;
     }
     return (
-      <React.Suspense fallback={<Waiting trans={this._options.trans} />}>
-        <Viewer model={this._model} />
-      </React.Suspense>
+      <Boundary trans={this._options.trans}>
+        <React.Suspense fallback={<Waiting trans={this._options.trans} />}>
+          <Viewer model={this._model} />
+        </React.Suspense>
+      </Boundary>
     );
   }
 
@@ -180,6 +186,8 @@ export class ViewerContent extends ReactWidget {
   }
 
   private _save(): void {
+    window.clearTimeout(this._saving);
+    this._saving = 0;
     const { stateDB } = this._options;
     if (stateDB && this._model) {
       const value = JSONExt.deepCopy(this._model.state.toJSON() as ReadonlyJSONValue);

@@ -1,6 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { AxisName, Filter } from '../api';
+import { number } from './format';
 
 /** The axis whose rows a filter chooses from. */
 export function axisOf(filter: Filter): AxisName {
@@ -60,16 +61,12 @@ function between(
   trans: TranslationBundle
 ): string {
   if (min !== null && max !== null) {
-    return min === max ? `${name} = ${plain(min)}` : `${plain(min)} ≤ ${name} ≤ ${plain(max)}`;
+    return min === max ? `${name} = ${number(min)}` : `${number(min)} ≤ ${name} ≤ ${number(max)}`;
   }
   if (min !== null) {
-    return `${name} ≥ ${plain(min)}`;
+    return `${name} ≥ ${number(min)}`;
   }
-  return max !== null ? `${name} ≤ ${plain(max)}` : trans.__('%1 is not missing', name);
-}
-
-function plain(value: number): string {
-  return String(Number(value.toPrecision(6)));
+  return max !== null ? `${name} ≤ ${number(max)}` : trans.__('%1 is not missing', name);
 }
 
 function valuesText(filter: Filter & { kind: 'values' }, trans: TranslationBundle): string {
@@ -85,4 +82,9 @@ function valuesText(filter: Filter & { kind: 'values' }, trans: TranslationBundl
 
 function orMissing(missing: boolean, trans: TranslationBundle): string {
   return missing ? trans.__(' or missing') : '';
+}
+
+/** An end of a range as it is typed: null where nothing is given, NaN where it is no number. */
+export function bound(text: string): number | null {
+  return text.trim() === '' ? null : Number(text);
 }

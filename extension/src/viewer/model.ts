@@ -13,11 +13,13 @@ import {
   RequestError,
   RequestOptions,
   Structure,
+  asRequestError,
   request,
   requestArrays
 } from '../api';
+import { colourOf, embeddingOf } from './choices';
 import { filtersOf, subject, withFilter } from './filters';
-import { ViewerState } from './state';
+import { Value, ViewerState } from './state';
 
 /** The settings of schema/viewer.json. */
 export interface ViewerSettings {
@@ -244,13 +246,18 @@ export class ViewerModel implements IDisposable {
 
   /** Has the file changed on disk? Then show it anew. */
   async look(): Promise<void> {
-    if (!this._structure || this._opening) {
+    if (!this._structure || this._opening || this._looking) {
       return;
     }
+    this._looking = true;
     try {
       const headers = { 'If-None-Match': this.etag };
-      const answer = await requestIfChanged(this.path, headers);
-      if (answer && !this._disposed) {
+      const query = { path: this.path };
+      const answer = await request<Structure | null>('anndata/structure', query, { headers });
+      if (this._disposed || this._opening) {
+        return; // or what is being read now would be shown, and then this older answer
+      }
+      if (answer) {
         this._show(answer);
       } else if (this._status.kind === 'lost') {
         this._setStatus({ kind: 'ready' });
@@ -259,12 +266,22 @@ export class ViewerModel implements IDisposable {
       if (!this._disposed) {
         this._fail(asRequestError(error));
       }
+    } finally {
+      this._looking = false;
     }
+  }
+
+  /** What colours the points. */
+  get colour(): Value | null {
+    return colourOf(this.state.values, this.structure, this._settings.defaultColour);
   }
 
   /** Write a notebook that loads the file with the present selection, and open it. */
   async openNotebook(kind: 'open' | 'explore'): Promise<void> {
-    const body = { path: this.path, kind, state: this.state.toJSON() };
+    const shown = embeddingOf(this.state.values, this.structure);
+    const embedding = shown && { key: shown.entry.name, x: shown.x, y: shown.y };
+    const state = { filters: this.state.values.filters, colour: this.colour, embedding };
+    const body = { path: this.path, kind, state };
     const { path } = await request<{ path: string }>('notebook', {}, { method: 'POST', body });
     this._openPath(path);
   }
@@ -358,6 +375,7 @@ export class ViewerModel implements IDisposable {
   private _warning: Promise<void> = Promise.resolve();
   private _matching: Record<AxisName, number | null> = { obs: null, var: null };
   private _opening: AbortController | null = null;
+  private _looking = false;
   private _counting: AbortController | null = null;
   private _disposed = false;
   private _changed = new Signal<this, void>(this);
@@ -373,17 +391,4 @@ export function useModel(model: ViewerModel): void {
       model.changed.disconnect(again);
     };
   }, [model]);
-}
-
-/** Any failure as what, where and mend. */
-export function asRequestError(error: unknown): RequestError {
-  return error instanceof RequestError ? error : new RequestError(0, String(error));
-}
-
-/** The structure, or null where the file is still the one of the ETag. */
-async function requestIfChanged(
-  path: string,
-  headers: Record<string, string>
-): Promise<Structure | null> {
-  return request<Structure | null>('anndata/structure', { path }, { headers });
 }

@@ -202,29 +202,28 @@ function ColumnsOf({
   );
 }
 
-const MEANING = {
-  obsm: 'of observations',
-  varm: 'of variables',
-  obsp: 'between observations',
-  varp: 'between variables'
-};
-
 function Arrays({
   name,
   entries,
   trans
 }: {
-  name: keyof typeof MEANING;
+  name: 'obsm' | 'varm' | 'obsp' | 'varp';
   entries: ArrayEntry[];
   trans: TranslationBundle;
 }): JSX.Element | null {
   if (entries.length === 0) {
     return null;
   }
+  const meaning = {
+    obsm: trans.__('of observations'),
+    varm: trans.__('of variables'),
+    obsp: trans.__('between observations'),
+    varp: trans.__('between variables')
+  }[name];
   return (
     <section className="pml-Part">
       <h3>
-        {name} <span className="pml-Quiet">{trans.__(MEANING[name])}</span>
+        {name} <span className="pml-Quiet">{meaning}</span>
       </h3>
       <table className="pml-Table">
         <thead>

@@ -1,7 +1,6 @@
 import { ISignal, Signal } from '@lumino/signaling';
 
-import { RequestError, TablePage } from '../api';
-import { asRequestError } from './model';
+import { RequestError, TablePage, asRequestError } from '../api';
 
 export const PAGE_ROWS = 200;
 export const PAGE_COLUMNS = 30;

@@ -1,11 +1,11 @@
 import { showErrorMessage } from '@jupyterlab/apputils';
 import React, { useEffect, useMemo, useRef, useState } from 'react';
 
-import { AxisName, Column, TablePage } from '../api';
+import { AxisName, Column, TablePage, asRequestError } from '../api';
 import { ColumnChoice } from './column_choice';
 import { count } from './format';
 import { Grid, GridHandle, Selection } from './grid';
-import { ViewerModel, asRequestError, useModel } from './model';
+import { ViewerModel, useModel } from './model';
 import { Pages } from './pages';
 import { Popover } from './popover';
 import { Problem } from './problem';

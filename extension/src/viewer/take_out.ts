@@ -2,7 +2,7 @@ import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
 import { ServerConnection } from '@jupyterlab/services';
 import { Widget } from '@lumino/widgets';
 
-import { AxisName, Note, TablePage, address } from '../api';
+import { AxisName, Note, RequestError, TablePage, address } from '../api';
 import { cell } from './format';
 import { ViewerModel } from './model';
 
@@ -10,6 +10,10 @@ export const MOST_COPIED = 20_000;
 
 const PAGE = 2_000;
 const COLUMNS = 200;
+
+/** What one export may hold, and how long the server lets an address be. */
+const MOST_EXPORTED = 2_000;
+const LONGEST = 60_000;
 
 /** The query of a table as it is sorted and filtered. */
 export function tableQuery(model: ViewerModel, axis: AxisName) {
@@ -68,6 +72,7 @@ export async function exportRows(
   axis: AxisName,
   columns: string[]
 ): Promise<boolean> {
+  const { trans } = model;
   if (axis === 'obs') {
     const all = model.structure.obs.columns.map(({ name }) => name);
     const notes = identifierNotes(await model.slowWarningsSettled(), columns, all);
@@ -75,11 +80,25 @@ export async function exportRows(
       return false;
     }
   }
-  const query = { path: model.path, etag: model.etag, ...tableQuery(model, axis), columns };
+  const query = {
+    path: model.path,
+    etag: model.etag,
+    ...tableQuery(model, axis),
+    columns: columns.length === model.structure[axis].n_columns ? null : columns
+  };
+  const href = address(ServerConnection.makeSettings().baseUrl, 'anndata/export', query);
+  if (columns.length > MOST_EXPORTED || href.length > LONGEST) {
+    throw new RequestError(
+      0,
+      trans.__('These are too many columns for one export.'),
+      '',
+      trans.__('Hide some of them, or open the file in a notebook.')
+    );
+  }
   // The browser would save an error as a file: ask for one row first.
   await model.request('anndata/table', { ...query, start: 0, stop: 1, columns: [] });
   const link = document.createElement('a');
-  link.href = address(ServerConnection.makeSettings().baseUrl, 'anndata/export', query);
+  link.href = href;
   link.download = '';
   document.body.appendChild(link);
   link.click();

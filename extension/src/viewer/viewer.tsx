@@ -1,5 +1,6 @@
 import React, { useEffect, useRef } from 'react';
 
+import { Boundary } from './boundary';
 import { FilterBar } from './filter_bar';
 import { ViewerModel, useModel } from './model';
 import { Overview } from './overview';
@@ -93,9 +94,11 @@ function Panels({ model, tab }: { model: ViewerModel; tab: TabName }): JSX.Eleme
           aria-labelledby={tabId(model, name)}
           hidden={name !== tab}
         >
-          <React.Suspense fallback={waiting}>
-            <Panel name={name} model={model} />
-          </React.Suspense>
+          <Boundary trans={model.trans}>
+            <React.Suspense fallback={waiting}>
+              <Panel name={name} model={model} />
+            </React.Suspense>
+          </Boundary>
         </div>
       ))}
     </>
