@@ -21,7 +21,7 @@ module.exports = {
   testDir: 'tests',
   outputDir: '../../build/ui-tests/results',
   reporter: [['list']],
-  timeout: 90000,
+  timeout: 180000,
   expect: { timeout: 20000 },
   workers: 1,
   forbidOnly: true,

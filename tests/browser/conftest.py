@@ -54,6 +54,7 @@ def open_page(browser):
 
     def open_page(**options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options})
+        context.set_default_navigation_timeout(SLOW)  # Voila answers when its notebook has run
         page = context.new_page()
         page.refused, page.broken = [], []
 
