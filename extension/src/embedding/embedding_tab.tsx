@@ -128,8 +128,7 @@ function Embedding({ model, chosen }: { model: ViewerModel; chosen: ChosenEmbedd
         </aside>
       </div>
       <p className="pml-PlotStatus" role="status">
-        {points.value && pointsText(model, points.value, mask.value, plot.current?.drawn)}{' '}
-        {by && paintedText(model, by)}
+        {points.value && pointsText(model, points.value, mask.value)} {by && paintedText(model, by)}
       </p>
     </div>
   );
@@ -176,7 +175,7 @@ async function savePicture(
   const shapes = plot.shapes(MOST_SHAPES);
   const image = shapes ? '' : plot.image(palette, LIGHT.background, 2);
   const { n_total: total, sampled } = points.value.meta;
-  const drawn = { drawn: plot.drawn, total, sampled };
+  const drawn = { drawn: points.value.drawn, total, sampled };
   const what = colours.value ? valueName(colours.value.of) : '';
   const picture = embeddingPicture({
     title: [model.structure.name, names.join(' × '), what].filter(Boolean).join(' · '),

@@ -45,11 +45,6 @@ export class PointPlot {
     return seen(this._view);
   }
 
-  /** Points that have a position. */
-  get drawn(): number {
-    return this._whole.drawn;
-  }
-
   /** Show other points, all of them. */
   setPoints(xy: Float32Array): void {
     const n = xy.length / 2;
@@ -245,7 +240,7 @@ export class PointPlot {
   private _tried = false;
   private _measured = 0;
   private _sizes: ResizeObserver;
-  private _whole: Limits & { drawn: number } = { x0: 0, x1: 1, y0: 0, y1: 1, drawn: 0 };
+  private _whole: Limits = { x0: 0, x1: 1, y0: 0, y1: 1 };
   private _view: View = { cx: 0.5, cy: 0.5, kx: 1, ky: 1, width: 0, height: 0 };
   private _order = new Uint32Array();
   private _xy = new Float32Array();

@@ -11,12 +11,7 @@ export function valueName(value: Value): string {
 }
 
 /** How many points there are, are drawn, and match the filters. */
-export function pointsText(
-  model: ViewerModel,
-  { meta, xy }: Points,
-  mask: Mask | null,
-  drawn = xy.length / 2
-): string {
+export function pointsText(model: ViewerModel, { meta, drawn }: Points, mask: Mask | null): string {
   const trans = model.trans;
   const [total, shown] = [count(meta.n_total), count(meta.n_shown)];
   const parts = [
@@ -24,7 +19,7 @@ export function pointsText(
       ? trans.__('%1 of %2 cells drawn, chosen at random; counts are of all cells.', shown, total)
       : trans.__('All %1 cells drawn.', total)
   ];
-  const without = xy.length / 2 - drawn;
+  const without = meta.n_shown - drawn;
   if (without > 0) {
     parts.push(trans.__('%1 have no position.', count(without)));
   }

@@ -12,6 +12,7 @@ import {
 } from './colouring';
 import { Greys } from './palette';
 import { Answer, useAnswer } from './use_answer';
+import { limitsOf } from './view';
 
 export interface PointsMeta {
   n_total: number;
@@ -23,6 +24,8 @@ export interface PointsMeta {
 export interface Points {
   meta: PointsMeta;
   xy: Float32Array;
+  /** Points that have a position. */
+  drawn: number;
 }
 
 export interface Colours {
@@ -46,7 +49,8 @@ export function usePoints(model: ViewerModel, key: string | null, x: number, y: 
     const { meta, arrays } = await model.requestArrays<PointsMeta>('anndata/embedding', query, {
       signal
     });
-    return { meta, xy: arrays.xy as Float32Array };
+    const xy = arrays.xy as Float32Array;
+    return { meta, xy, drawn: limitsOf(xy).drawn };
   });
 }
 
