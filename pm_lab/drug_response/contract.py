@@ -109,11 +109,12 @@ def check_screen(screen, min_lines: int = FEWEST_LINES, allow_constant: bool = F
     return response
 
 
-def check_expression(adata: AnnData) -> None:
+def check_expression(adata: AnnData, rows: str = "lines") -> None:
     """Raise DataError unless ``X`` can be log2(TPM + 1) of all genes or of some.
 
     2^x − 1 sums to a million over all genes, and to less over some: what sums to more is no TPM, and what
-    sums to a million under another base was logged to that base.
+    sums to a million under another base was logged to that base. ``rows`` is what the message calls them:
+    "lines" or "patients".
 
     Examples
     --------
@@ -122,12 +123,12 @@ def check_expression(adata: AnnData) -> None:
     >>> check_expression(pm.datasets.simulate_cohort(n_cells=600).screen)
     """
     if adata.X is None or 0 in adata.shape:
-        raise DataError(f"the expression is empty: {adata.n_obs:,} lines × {adata.n_vars:,} genes.")
-    problem = _wrong_values(adata) or _wrong_scale(adata)
+        raise DataError(f"the expression is empty: {adata.n_obs:,} {rows} × {adata.n_vars:,} genes.")
+    problem = _wrong_values(adata, rows) or _wrong_scale(adata, rows)
     if problem:
         raise DataError(
             f"X {problem}. Expression must be log2(TPM + 1): np.log2(tpm + 1), where the TPM of all genes "
-            "of a line sum to a million."
+            f"of a {rows[:-1]} sum to a million."
         )
 
 
@@ -138,21 +139,19 @@ def _rows(adata: AnnData):
         yield np.asarray(block.toarray() if hasattr(block, "toarray") else block, dtype=np.float64)
 
 
-def _wrong_values(adata: AnnData) -> str:
+def _wrong_values(adata: AnnData, rows: str) -> str:
     n_infinite = n_negative = 0
     largest, whole = 0.0, True
-    bad_lines: list[str] = []
+    bad_rows: list[str] = []
     for number, block in enumerate(_rows(adata)):
         infinite = ~np.isfinite(block)
         n_infinite += int(infinite.sum())
         n_negative += int((block < 0).sum())
-        bad_lines += list(adata.obs_names[number * 100 + np.flatnonzero(infinite.any(axis=1))])
+        bad_rows += list(adata.obs_names[number * 100 + np.flatnonzero(infinite.any(axis=1))])
         largest = max(largest, float(np.nanmax(block, initial=0.0)))
         whole = whole and bool((block == block.round()).all())
     if n_infinite:
-        return (
-            f"holds {n_infinite:,} NaN or infinite values, in {len(bad_lines):,} lines ({first(bad_lines)})"
-        )
+        return f"holds {n_infinite:,} NaN or infinite values, in {len(bad_rows):,} {rows} ({first(bad_rows)})"
     if n_negative:
         return f"holds {n_negative:,} negative values, as after centring, scaling or log2 without the + 1"
     if whole:
@@ -166,20 +165,21 @@ def _wrong_values(adata: AnnData) -> str:
     return ""
 
 
-def _wrong_scale(adata: AnnData) -> str:
-    """What the sums of a line say of the logarithm."""
+def _wrong_scale(adata: AnnData, rows: str) -> str:
+    """What the sums of a row say of the logarithm."""
     sums = {base: [] for base in (2.0, np.e, 10.0)}
     for block in _rows(adata):
         for base, found in sums.items():
             found.append((base**block).sum(axis=1) - adata.n_vars)
     log2, *others = (np.concatenate(found) for found in sums.values())
-    for sum_of_line, name in zip(others, ("the natural logarithm (log1p)", "base 10"), strict=True):
-        if np.mean(np.abs(sum_of_line / MILLION - 1) < 0.05) > 0.9:
-            return f"was logged to {name}: undone with it, the values of a line sum to a million, TPM's sum"
+    for sum_of_row, name in zip(others, ("the natural logarithm (log1p)", "base 10"), strict=True):
+        if np.mean(np.abs(sum_of_row / MILLION - 1) < 0.05) > 0.9:
+            of = f"a {rows[:-1]}"
+            return f"was logged to {name}: undone with it, the values of {of} sum to a million, TPM's sum"
     over = log2 > SUM_SLACK * MILLION
     if over.any():
         return (
-            f"is no TPM: 2^x - 1 sums to more than a million in {int(over.sum()):,} of {len(over):,} lines "
+            f"is no TPM: 2^x - 1 sums to more than a million in {int(over.sum()):,} of {len(over):,} {rows} "
             f"({first(adata.obs_names[over])}; largest sum {log2.max():,.0f}), as logged counts and "
             "microarray intensities do"
         )

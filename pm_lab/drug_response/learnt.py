@@ -200,7 +200,8 @@ def places_of_drugs(learnt: Learnt, drugs: Iterable[str] | None) -> np.ndarray:
     if unknown:
         raise DataError(
             f"{len(unknown):,} of {len(drugs):,} drugs were not in training ({first(unknown)}): nothing is "
-            f"known of them. Known are {len(learnt.drugs):,}, such as {first(learnt.drugs)}."
+            f"known of them. model.drugs_ names the {len(learnt.drugs):,} that are known, such as "
+            f"{first(learnt.drugs)}."
         )
     return places
 

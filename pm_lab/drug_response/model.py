@@ -300,8 +300,12 @@ class DrugResponseModel:
         Raises
         ------
         DataError
-            The folder holds no model, one of another version, or a file that is cut off or was changed.
+            The folder holds no model, one of another version, or a file that is cut off or was changed;
+            ``device`` is none of this machine.
         """
+        from pm_lab.drug_response.network import choose_device
+
+        choose_device(device)  # said now, not at the next fit
         numbers, content = read_folder(folder, MODEL, MODEL_VERSION)
         try:
             model = cls(device=device, **content["settings"])

@@ -138,7 +138,8 @@ def prepare_rows(learnt, adata: AnnData, align: str = "auto") -> PreparedRows:
     if align not in ALIGNMENTS:
         raise DataError(f"align={align!r}: one of {', '.join(ALIGNMENTS)}.")
     checks.unique_names(adata)
-    check_expression(adata)
+    lines = keys.RESPONSE in adata.obsm or adata.obs_names.isin(learnt.lines).any()
+    check_expression(adata, "lines" if lines else "patients")
     overlap = _overlap(learnt, adata.var_names)
     _refuse_few(overlap, adata.var_names)
     _say_mended(overlap)

@@ -113,7 +113,7 @@ def test_a_drug_that_was_not_in_training(parts, fitted):
     np.testing.assert_allclose(predicted["Newdrug"], every.mean(axis=1))
     pd.testing.assert_series_equal(predicted["DRUG002"], every["DRUG002"])
     with pytest.raises(
-        DataError, match=r"2 of 3 drugs were not in training \(Aspirin, Newdrug\).*Known are 60"
+        DataError, match=r"2 of 3 drugs were not in training \(Aspirin, Newdrug\).*model.drugs_ names the 60"
     ):
         fitted.predict(test, drugs=["Aspirin", "DRUG002", "Newdrug"])
 

@@ -46,6 +46,16 @@ def test_a_saved_model_predicts_the_same(saved):
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    ("device", "match"), [("cuda", "finds no CUDA device here"), ("gpu", "'auto', 'cpu' or 'cuda'")]
+)
+def test_a_device_that_is_not_there_is_refused_on_loading(saved, monkeypatch, device, match):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DataError, match=match):
+        dr.DrugResponseModel.load(saved[2], device=device)
+    assert dr.DrugResponseModel.load(saved[2], device="cpu").members == 2
+
+
 def change_description(folder, honest=True, **changes):
     """``honest``: the checksum is made anew, as somebody would who means it."""
     path = folder / "model.json"
