@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pm_lab import __version__
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -141,18 +143,24 @@ def _jupyterlab() -> Iterator[Finding]:
 
 
 def _front_end() -> Iterator[Finding]:
-    """Built, where JupyterLab looks for it, and not switched off."""
+    """Built, where JupyterLab looks for it, of the version of the package, and not switched off."""
     from jupyter_core.paths import jupyter_path
 
     check = "pm_lab extension"
     places = [Path(folder, FRONT_END) for folder in jupyter_path("labextensions")]
     installed = next((place for place in places if (place / "package.json").is_file()), None)
     if installed is not None and _is_whole(installed):
+        version = json.loads((installed / "package.json").read_text(encoding="utf-8")).get("version")
         if off := _switched_off():
             mend = f"jupyter labextension enable {off}, then reload the page."
             yield Finding(check, "warn", f"{off} is switched off", mend)
+        elif version != __version__:
+            mend = (
+                "jupyter labextension list says where it is: remove that folder, then make lab, or install "
+                "the wheel again."
+            )
+            yield Finding(check, "warn", f"is {version}, but pm_lab is {__version__}", mend)
         else:
-            version = json.loads((installed / "package.json").read_text(encoding="utf-8"))["version"]
             yield Finding(check, "ok", f"{version}, built and where JupyterLab looks for it")
     elif _is_whole(Path(__file__).parent / "labextension"):
         yield Finding(check, "warn", "built, but not where JupyterLab looks for it", _how_to_build())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pm_lab import doctor
+from pm_lab import __version__, doctor
 from pm_lab.cli import main
 
 
@@ -31,11 +31,11 @@ def package(tmp_path, monkeypatch):
     return tmp_path / "checkout" / "pm_lab"
 
 
-def build(folder: Path):
+def build(folder: Path, version: str = __version__):
     """The two files that a built front end cannot do without."""
     (folder / "static").mkdir(parents=True)
     (folder / "static" / "remoteEntry.js").write_text("")
-    described = {"name": "pm-lab-extension", "version": "1.2.3"}
+    described = {"name": "pm-lab-extension", "version": version}
     described["jupyterlab"] = {"_build": {"load": "static/remoteEntry.js"}}
     (folder / "package.json").write_text(json.dumps(described))
 
@@ -62,7 +62,7 @@ def test_both_halves_work(jupyter, package, capsys):
     configure(jupyter, True)
     front, server = halves()
     assert (front.status, server.status) == ("ok", "ok")
-    assert "1.2.3" in front.finding
+    assert __version__ in front.finding
     assert main(["doctor", "--extension"]) == 0
     assert len(capsys.readouterr().out.strip().splitlines()) == 4
 
@@ -136,6 +136,13 @@ def test_switched_off_in_jupyterlab(jupyter, package, name):
     front, _ = halves()
     assert front.status == "warn" and name in front.finding
     assert f"jupyter labextension enable {name}" in front.mend
+
+
+def test_of_another_version_than_the_package(jupyter, package):
+    build(installed(jupyter), "0.0.9")
+    front, _ = halves()
+    assert front.status == "warn" and "0.0.9" in front.finding and __version__ in front.finding
+    assert "remove that folder" in front.mend
 
 
 def test_switched_off_in_the_server(jupyter, package):

@@ -1,5 +1,6 @@
 """The files that set up an environment agree, and hold no address and no path of anyone's machine."""
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import pm_lab
 from pm_lab.datasets.registry import registered
 from tests.conftest import REAL_DATA, real_data
 
@@ -259,3 +261,8 @@ def test_what_is_missing_is_said_and_fails_in_ci(missing, monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="no Chromium found"):
         missing("no Chromium found")
+
+
+def test_front_end_and_package_are_of_one_version():
+    front = json.loads((ROOT / "extension" / "package.json").read_text())
+    assert front["version"] == PROJECT["version"] == pm_lab.__version__
