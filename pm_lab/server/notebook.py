@@ -10,8 +10,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tornado import web
 
 from pm_lab.server.answers import PmLabHandler, checked_filter
+from pm_lab.server.columns import plain
+from pm_lab.server.elements import is_text
 from pm_lab.server.files import Handle
-from pm_lab.server.filters import as_text, rows
+from pm_lab.server.filters import FEW_TEXTS, as_text, rows
 from pm_lab.server.frames import frame
 from pm_lab.server.refusals import Refused
 from pm_lab.server.scans import coded, numbers
@@ -70,7 +72,9 @@ class NotebookHandler(PmLabHandler):
                 kept = rows(handle, axis, state["filters"])
                 counts[axis] = frame(handle, axis).n if kept is None else int(kept.sum())
             for one in state["filters"]:
-                if one["kind"] == "values":
+                if one["kind"] == "contains" and (labels := _numbers_that_contain(handle, one)) is not None:
+                    one |= {"kind": "values", "values": labels}
+                elif one["kind"] == "values":
                     one["values"] = _of_the_file(handle, one)
             if state["colour"] and state["colour"]["kind"] == "obs":
                 state["colour"]["drawn_as"] = _drawn_as(handle, state["colour"]["name"])
@@ -83,12 +87,20 @@ def _of_the_file(handle: Handle, one: dict) -> list:
     wanted = {as_text(value) for value in one["values"]}
     if column.type in ("number", "integer", "boolean"):
         values, missing = numbers(handle, one["axis"], column.name)
-        found = np.unique(values[~missing]).tolist()
-    elif column.type == "category":
-        found = coded(handle, one["axis"], column.name).labels().tolist()
-    else:
-        return sorted(wanted | {text.capitalize() for text in wanted & {"true", "false"}})
-    return [value for value in found if as_text(value) in wanted]
+        return [one.item() for one in np.unique(values[~missing]) if as_text(plain(one)) in wanted]
+    if column.type == "category":
+        labels = coded(handle, one["axis"], column.name).labels().tolist()
+        return [label for label in labels if as_text(label) in wanted]
+    return sorted(wanted | {text.capitalize() for text in wanted & {"true", "false"}})
+
+
+def _numbers_that_contain(handle: Handle, one: dict) -> list | None:
+    """Categories that are numbers and contain a text as the page writes them, 3 for 3.0; else None."""
+    column = frame(handle, one["axis"]).column(one["column"], one["axis"])
+    if column.type != "category" or column.n_categories > FEW_TEXTS or is_text(column.categories):
+        return None
+    labels = coded(handle, one["axis"], column.name).labels().tolist()
+    return [label for label in labels if one["text"].casefold() in as_text(label).casefold()]
 
 
 def _drawn_as(handle: Handle, name: str) -> str:

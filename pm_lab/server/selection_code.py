@@ -90,9 +90,17 @@ def _between(one: dict) -> str:
 
 def _values(one: dict) -> list[str]:
     if one["column"] in NAMES:
-        return [f"keep_{one['axis']} &= adata.{one['axis']}_names.isin({one['values']!r})"]
+        return [f"keep_{one['axis']} &= adata.{one['axis']}_names.isin({_listed(one['values'])})"]
     values = f"adata.{one['axis']}[{one['column']!r}]"
-    return [f"values = {values}", _narrowed(one, f"values.isin({one['values']!r})")]
+    return [f"values = {values}", _narrowed(one, f"values.isin({_listed(one['values'])})")]
+
+
+def _listed(values: list) -> str:
+    """A list as code: infinity has no literal."""
+    return f"[{', '.join(_INFINITY.get(value, repr(value)) for value in values)}]"
+
+
+_INFINITY = {float("inf"): "np.inf", float("-inf"): "-np.inf"}
 
 
 def _contains(one: dict) -> list[str]:

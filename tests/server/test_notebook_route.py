@@ -13,6 +13,8 @@ import pytest
 from nbclient import NotebookClient
 from scipy import sparse
 
+import pm_lab as pm
+
 N, GENES = 300, 20
 HOSTILE = '\'; raise SystemExit\n""" {x} `\\'
 
@@ -33,6 +35,7 @@ def cells(jp_root_dir):
             "kind": pd.Categorical(kinds),
             "stage": pd.Categorical(rng.choice([1.0, 2.0, 3.5], N)),
             "visits": visits,
+            "ratio": np.where(np.arange(N) % 3, rng.normal(size=N), np.inf),
             "treated": rng.random(N) < 0.5,
             "relapse": pd.array(rng.choice([True, False, None], N), dtype="boolean"),
             "note": rng.choice(["Straße 1", "STRASSE 2", "lane 3"], N),
@@ -90,6 +93,8 @@ FILTERS = {
     "values": [where("kind", kind="values", values=["B cell", HOSTILE])],
     "values or missing": [where("kind", kind="values", values=["True"], missing=True)],
     "numeric categories": [where("stage", kind="values", values=["1", "3.5"])],
+    "text of numeric categories": [where("stage", kind="contains", text="1")],
+    "infinity": [where("ratio", kind="values", values=["inf"])],
     "numbers": [where("visits", kind="values", values=["3", 4])],
     "booleans": [where("treated", kind="values", values=["true"])],
     "nullable booleans": [where("relapse", kind="values", values=[False], missing=True)],
@@ -170,6 +175,33 @@ async def test_it_runs_in_a_kernel_of_its_own(call, cells, jp_root_dir, monkeypa
     expected = int(cells.obs["kind"].isin(["B cell", HOSTILE]).sum())
     assert any(f"{expected} of {N} observations" in output.get("text", "") for output in outputs)
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+async def test_the_explorer_of_a_cohort_opens_in_a_kernel_of_its_own(call, jp_root_dir, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    pm.datasets.simulate_cohort(n_patients=40, n_cells=600).bulk.write_h5ad(jp_root_dir / "my cohort.h5ad")
+    _, page = await call("anndata/structure", path="my cohort.h5ad")
+    assert page["cohort"]["is"], "the page offers the explorer for it"
+    _, answer = await call("notebook", "POST", {"path": "my cohort.h5ad", "kind": "explore"})
+    notebook = made(jp_root_dir, answer["path"])
+    client = NotebookClient(notebook, resources={"metadata": {"path": str(jp_root_dir)}})
+    await client.async_execute()
+    outputs = notebook.cells[-1].outputs
+    assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output.get("name") == "stderr"], outputs
+
+
+async def test_a_zarr_folder_is_loaded_and_selected_from_too(call, cells, jp_root_dir, tmp_path, monkeypatch):
+    cells.write_zarr(tmp_path / "cells.zarr")
+    shutil.copytree(tmp_path / "cells.zarr", jp_root_dir / "cells.zarr")
+    state = {"filters": FILTERS["all together"]}
+    _, page = await call(
+        "anndata/table", path="cells.zarr", axis="obs", filters=json.dumps(state["filters"]), stop=1
+    )
+    _, answer = await call("notebook", "POST", {"path": "cells.zarr", "kind": "open", "state": state})
+    monkeypatch.chdir(tmp_path)
+    selected = _run(made(jp_root_dir, answer["path"]))["selected"]
+    assert 0 < selected.n_obs == page["n_matching"]
 
 
 async def test_nothing_is_ever_overwritten(call, cells, jp_root_dir):
