@@ -287,6 +287,14 @@ def test_a_file_shows_the_same_as_what_is_in_it(file):
     assert body(pm.view(file)) == body(pm.view(str(file))) == body(pm.view(backed)) == body(pm.view(memory))
 
 
+def test_a_view_of_a_file_is_looked_at(file):
+    backed = anndata.read_h5ad(file, backed="r")
+    for part in (backed[:100], backed[backed.obs["kind"] == "a", ["GENE7", "GENE3"]], backed[[5, 3, 1]]):
+        text = seen(part).text
+        assert f"{part.n_obs} cells × {part.n_vars} genes" in text and "log: fractions" in text
+    assert "× 30 genes" in seen(backed[[]]).text
+
+
 def test_the_link_leads_to_the_file_from_the_folder_of_the_notebook(file, tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     for folder, link in ((".", "./my cells #1.h5ad"), ("notebooks", "../my cells #1.h5ad")):

@@ -57,8 +57,7 @@ def of_anndata(adata: AnnData) -> Contents:
     """Look at an AnnData in memory, backed by a file, or a view of another."""
     part, raw = adata, adata.raw
     if adata.is_view:
-        rows = np.unique(np.linspace(0, adata.n_obs - 1, min(ROWS, adata.n_obs)).astype(int))
-        part, raw = adata[rows], None  # the raw values of a view are those of its origin
+        part, raw = _some_rows(adata), None  # the raw values of a view are those of its origin
     return Contents(
         adata.n_obs,
         adata.n_vars,
@@ -70,6 +69,15 @@ def of_anndata(adata: AnnData) -> Contents:
         None if raw is None else _matrix("raw", raw.X),
         {name: _listed(getattr(adata, name)) for name in CONTAINERS} | {"uns": _listed(adata.uns)},
     )
+
+
+def _some_rows(view: AnnData) -> AnnData:
+    """Rows spread over a view; of a backed one they are taken from its origin, since it has no views."""
+    rows = np.unique(np.linspace(0, view.n_obs - 1, min(ROWS, view.n_obs)).astype(int))
+    if not view.isbacked:
+        return view[rows]
+    origin = view._adata_ref
+    return origin[np.sort(np.arange(origin.n_obs)[view._oidx][rows]), view._vidx]
 
 
 def of_file(path: Path) -> Contents:
