@@ -22,6 +22,7 @@ export interface ChartOptions {
 
 const [NAMES, COUNTS, AXIS, ROW, TOP] = [150, 84, 46, 34, 44];
 const HALF = 13;
+const MOST_LETTERS = 60; // of the name of the values
 
 /** The height of a chart without its legend. */
 export function chartHeight(answer: Distribution): number {
@@ -57,7 +58,7 @@ export function chart(options: ChartOptions): SvgElement[] {
     ...valueAxis(at, bottom, greys, answer.kind === 'category'),
     ...marks,
     ...[12, bottom + 36].map(y =>
-      text(middle, y, name, { fill: greys.text, 'text-anchor': 'middle' })
+      text(middle, y, name, { fill: greys.text, 'text-anchor': 'middle' }, MOST_LETTERS)
     )
   ];
 }

@@ -183,7 +183,8 @@ function Shown({ model, answer, plot, title }: ShownProperties) {
       </div>
       {answer.kind === 'category' && <Key model={model} answer={answer} />}
       <p className="pml-Note">
-        {trans.__('%1 cells with a value.', count(all))} {explained(answer, plot, trans)}
+        {trans._n('%2 cell with a value.', '%2 cells with a value.', all, count(all))}{' '}
+        {explained(answer, plot, trans)}
       </p>
       <LeftOut model={model} answer={answer} />
       <Numbers model={model} answer={answer} />

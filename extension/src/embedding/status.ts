@@ -17,7 +17,7 @@ export function pointsText(model: ViewerModel, { meta, drawn }: Points, mask: Ma
   const parts = [
     meta.sampled
       ? trans.__('%1 of %2 cells drawn, chosen at random; counts are of all cells.', shown, total)
-      : trans.__('All %1 cells drawn.', total)
+      : trans._n('%2 cell drawn.', 'All %2 cells drawn.', meta.n_total, total)
   ];
   const without = meta.n_shown - drawn;
   if (without > 0) {

@@ -35,7 +35,8 @@ export function FilterBar({ model }: { model: ViewerModel }): JSX.Element {
 /** "120 of 700 observations". */
 function Left({ model, axis }: { model: ViewerModel; axis: AxisName }): JSX.Element {
   const { trans, structure } = model;
-  const n = count(structure[axis].n);
+  const all = structure[axis].n;
+  const n = count(all);
   const left = model.matching(axis);
   const filtered = model.filters(axis).length > 0;
   const shown = left === null ? '…' : count(left);
@@ -43,10 +44,10 @@ function Left({ model, axis }: { model: ViewerModel; axis: AxisName }): JSX.Elem
     axis === 'obs'
       ? filtered
         ? trans.__('%1 of %2 observations', shown, n)
-        : trans.__('%1 observations', n)
+        : trans._n('%2 observation', '%2 observations', all, n)
       : filtered
         ? trans.__('%1 of %2 variables', shown, n)
-        : trans.__('%1 variables', n);
+        : trans._n('%2 variable', '%2 variables', all, n);
   return <span className={filtered ? 'pml-Left pml-mod-filtered' : 'pml-Left'}>{text}</span>;
 }
 

@@ -219,7 +219,9 @@ export const Grid = forwardRef<GridHandle, GridProps>(function Grid(props, handl
       </div>
       {pages.nMatching === 0 && (
         <p className="pml-Grid-empty" role="status">
-          {trans.__('No row is left by the filters.')}
+          {model.filters(axis).length
+            ? trans.__('No row is left by the filters.')
+            : trans.__('The table has no rows.')}
         </p>
       )}
       <p id={`pml-${model.id}-${axis}-keys`} className="pml-Hidden">

@@ -120,7 +120,7 @@ async function copyShown(
             count(n),
             count(end - first)
           )
-        : trans._n('Copied %1 row.', 'Copied %1 rows.', n, count(n))
+        : trans._n('Copied %2 row.', 'Copied %2 rows.', n, count(n))
     );
   } catch (error) {
     void showErrorMessage(trans.__('Nothing was copied'), asRequestError(error).message);
@@ -151,7 +151,9 @@ function TableBar(props: BarProps): JSX.Element {
       void showErrorMessage(trans.__('Nothing was exported'), `${message} ${mend}`.trim());
     }
   };
-  const hidden = model.structure[axis].columns.length - columns.length;
+  const { columns: all, n_columns } = model.structure[axis];
+  const listed = all.length;
+  const hidden = listed - columns.length;
   const selected = selection ? selection.end - selection.first : 0;
   return (
     <div className="pml-TableBar">
@@ -173,12 +175,21 @@ function TableBar(props: BarProps): JSX.Element {
       </span>
       <button className="jp-mod-styled pml-Button" onClick={onCopy}>
         {selected
-          ? trans._n('Copy %1 row', 'Copy %1 rows', selected, count(selected))
+          ? trans._n('Copy %2 row', 'Copy %2 rows', selected, count(selected))
           : trans.__('Copy visible rows')}
       </button>
-      <button className="jp-mod-styled pml-Button" onClick={() => void save()}>
+      <button
+        className="jp-mod-styled pml-Button"
+        title={trans.__('All rows that the filters leave, with the columns that are shown')}
+        onClick={() => void save()}
+      >
         {trans.__('Export CSV')}
       </button>
+      {listed < n_columns && (
+        <span className="pml-Quiet">
+          {trans.__('Only the first %1 of %2 columns.', count(listed), count(n_columns))}
+        </span>
+      )}
       <span className="pml-Quiet" role="status">
         {said}
       </span>

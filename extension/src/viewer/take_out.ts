@@ -33,7 +33,9 @@ export async function copyRows(
   for (let at = 0; at < Math.max(columns.length, 1); at += COLUMNS) {
     blocks.push(columns.slice(at, at + COLUMNS));
   }
-  const lines = [[model.structure[axis].index, ...columns].map(text).join('\t')];
+  const { index } = model.structure[axis];
+  const head = index === '_index' ? '' : index; // as in the export
+  const lines = [[head, ...columns].map(text).join('\t')];
   for (let start = first; start < end; start += PAGE) {
     const stop = Math.min(end, start + PAGE);
     const pages = await Promise.all(
