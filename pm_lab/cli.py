@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,17 @@ def _doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         print(f"\n{broken} broken" if broken else "\nAll that is needed works.")
+        if broken and not _environment_is_active():
+            print(
+                "These commands are those of this environment: source .venv/bin/activate in a checkout first."
+            )
     return 1 if broken else 0
+
+
+def _environment_is_active() -> bool:
+    """Whether a command that a person types is that of this environment."""
+    found = shutil.which("jupyter")
+    return found is not None and Path(found).parent == Path(sys.executable).parent
 
 
 def _data_list(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OLDEST_PYTHON, BELOW_PYTHON = (3, 11), (3, 14)
 OLDEST_NODE = 20
 FRONT_END = "pm-lab-extension"
+WITHOUT_IT = "The notebooks need none: jupyter lab --config=jupyter_lab_config.py opens them."
 COURSE_MEMORY = 1.5e9  # what one notebook of the course may take
 GIB = 2**30
 LOCK = Path(__file__).parents[1] / "requirements.lock"  # in a checkout; a wheel has none
@@ -195,9 +196,11 @@ def _how_to_build() -> str:
         return "Install pm_lab again from its wheel, in the environment that JupyterLab runs in."
     node = _node_version()
     if node is None:
-        return f"Install Node.js {OLDEST_NODE} or newer, then run make lab again. Notebooks need none."
+        return f"Install Node.js {OLDEST_NODE} or newer, then run make lab again. {WITHOUT_IT}"
     if node < OLDEST_NODE:
-        return f"Node.js here is {node}: install {OLDEST_NODE} or newer, then run make lab again."
+        return (
+            f"Node.js here is {node}: install {OLDEST_NODE} or newer, then run make lab again. {WITHOUT_IT}"
+        )
     return "Run make lab again: it builds it."
 
 

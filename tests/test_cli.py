@@ -364,3 +364,13 @@ def test_run_refuses_what_cannot_be_run(notebook, tmp_path, capsys, call, said):
     assert said in error
     assert len(error.splitlines()) == 1, "no warning of another package beside it"
     assert list(tmp_path.glob("*.ipynb")) == []
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_doctor_says_to_activate_an_environment_whose_commands_are_not_found(
+    fit, monkeypatch, capsys, active
+):
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy>=99"])
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent) if active else "")
+    assert main(["doctor"]) == 1
+    assert ("activate" in capsys.readouterr().out) is not active
