@@ -10,7 +10,10 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
+
+import pm_lab
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEXTENSION = "share/jupyter/labextensions/pm-lab-extension/"
@@ -67,6 +70,19 @@ def test_wheel_holds_both_halves_and_the_course(wheel):
     assert "etc/jupyter/jupyter_server_config.d/pm_lab.json" in data
     assert "pm_lab/notebooks/00_welcome.ipynb" in names
     assert "pm_lab/notebooks/case_studies/gdsc1_benchmark.ipynb" in names
+    assert "pm_lab/benchmarks/results/drug_response.csv" in names
+    (licence,) = [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+    assert "BSD 3-Clause" in zipfile.ZipFile(wheel).read(licence).decode()
+    (bundled,) = [name for name in data if name.endswith("third-party-licenses.json")]
+    of_others = json.loads(zipfile.ZipFile(wheel).read(f"pm_lab-{pm_lab.__version__}.data/data/{bundled}"))
+    assert all(one["licenseId"] for one in of_others["packages"])
+
+
+def test_the_case_study_of_drug_response_finds_its_recorded_results(installed, tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / "case_studies" / "gdsc1_benchmark.ipynb", 4)
+    (cell,) = [one.source for one in notebook.cells if one.source.startswith("package, tables =")]
+    code = "from pathlib import Path; import pandas as pd; import pm_lab as pm\n" + cell
+    assert "recorded 20" in run(installed / "bin" / "python", "-c", code, cwd=tmp_path)
 
 
 def test_wheel_holds_no_source_map_and_no_path_of_the_builder(wheel):
