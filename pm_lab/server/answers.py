@@ -13,11 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth.utils import HTTP_METHOD_TO_AUTH_ACTION
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from pm_lab.errors import PmLabError
-from pm_lab.server.files import RELOAD, identity_of
+from pm_lab.server.files import RELOAD
 from pm_lab.server.paths import resolve
 from pm_lab.server.refusals import Cancelled, Refused
 
@@ -32,9 +34,22 @@ MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform ==
 class PmLabHandler(APIHandler):
     """Base of the routes under ``pm-lab/``. Each verb of a subclass needs ``@web.authenticated``."""
 
+    auth_resource = "contents"  # what an authorizer is asked about: the routes read and write files
+
     async def prepare(self) -> None:
         self.cancelled = threading.Event()
         await super().prepare()
+        if self.request.method != "OPTIONS":  # a browser asks it without a token, and it tells nothing
+            await self._admit()
+
+    async def _admit(self) -> None:
+        """Refuse who has no token, whatever the verb, and whom the server's authorizer forbids to."""
+        action = HTTP_METHOD_TO_AUTH_ACTION[self.request.method]
+        allowed = self.current_user and await ensure_async(
+            self.authorizer.is_authorized(self, self.current_user, action, self.auth_resource)
+        )
+        if not allowed:
+            raise web.HTTPError(403)
 
     @property
     def lab(self):
@@ -94,11 +109,7 @@ class PmLabHandler(APIHandler):
         """Whether ``If-None-Match`` names the file's present version; answers 304 where it does."""
         known = {bare_etag(one) for one in self.request.headers.get("If-None-Match", "").split(",")}
         path = self.text("path")
-        real, name = await self.in_thread(self.resolved, path)
-        try:
-            identity = await self.in_thread(identity_of, real)
-        except OSError as error:
-            raise Refused(404, "There is no such file.", name, "Refresh the file browser.") from error
+        identity = await self.in_thread(lambda: self.lab.files.identity(*self.resolved(path)))
         if identity.etag in known:
             self.set_status(304)
             await self.finish()
@@ -193,14 +204,21 @@ class PmLabHandler(APIHandler):
         elif isinstance(error, PmLabError):
             body = {"what": str(error), "where": "", "mend": ""}
         elif isinstance(error, web.HTTPError):
-            mend = "Open JupyterLab again with its token." if status_code == 403 else ""
+            mend = self._admission() if status_code == 403 else ""
             body = {"what": error.log_message or self._reason, "where": "", "mend": mend}
         self.finish(json.dumps(body))
 
+    def _admission(self) -> str:
+        if getattr(self, "_jupyter_current_user", None):
+            return "Ask the administrator of the server for access."
+        return "Open JupyterLab again with its token."
+
     def log_exception(self, typ, value, tb) -> None:
         """Only what was not foreseen leaves a traceback in the log."""
-        cause = value.__cause__ if isinstance(value, Refused) else value
-        if cause is not None and not isinstance(cause, PmLabError | OSError | Cancelled | ValueError):
+        foreseen = (PmLabError, Cancelled)
+        if isinstance(value, Refused):  # for a file that cannot be read the library's word is reason enough
+            value, foreseen = value.__cause__, (*foreseen, OSError, ValueError)
+        if value is not None and not isinstance(value, foreseen):
             super().log_exception(typ, value, tb)
 
 

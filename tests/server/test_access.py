@@ -5,8 +5,8 @@ import os
 import anndata
 import numpy as np
 import pytest
+from jupyter_server.auth import AllowAllAuthorizer
 from jupyter_server.services.contents.manager import ContentsManager
-from tornado.httpclient import HTTPClientError
 
 from pm_lab.server.routes import ROUTES
 
@@ -36,31 +36,53 @@ def write(path):
     return path
 
 
-async def every_verb_refused(jp_fetch):
-    asked = 0
+async def every_verb_refused(jp_fetch, **headers):
+    for route, _ in ROUTES:
+        for verb in VERBS:  # those that a route does not have, too
+            response = await jp_fetch(
+                *("pm-lab", *route.split("/")),
+                method=verb.upper(),
+                body="{}" if verb in ("post", "put", "patch") else None,
+                headers=headers,
+                params={"path": "x.h5ad"},
+                raise_error=False,
+            )
+            assert response.code == 403, (route, verb)
+
+
+def test_every_verb_asks_for_a_token_itself():
     for route, handler in ROUTES:
-        for verb in VERBS:
-            if verb not in vars(handler):
-                continue
-            asked += 1
-            body = "{}" if verb in ("post", "put", "patch") else None
-            with pytest.raises(HTTPClientError) as refused:
-                await jp_fetch(
-                    *("pm-lab", *route.split("/")),
-                    method=verb.upper(),
-                    body=body,
-                    headers={"Authorization": "token wrong"},
-                    params={"path": "x.h5ad"},
-                )
-            assert refused.value.code == 403, (route, verb)
-    assert asked >= len(ROUTES)
+        verbs = [verb for verb in VERBS if verb in vars(handler)]
+        assert verbs, route
+        for verb in verbs:  # what web.authenticated returns wraps the method
+            assert hasattr(vars(handler)[verb], "__wrapped__"), (route, verb)
 
 
 async def test_no_verb_of_any_route_answers_without_a_token(jp_fetch):
-    await every_verb_refused(jp_fetch)
+    await every_verb_refused(jp_fetch, Authorization="token wrong")
 
 
 async def test_nor_where_the_server_refuses_by_default(strict_config, jp_fetch):
+    await every_verb_refused(jp_fetch, Authorization="token wrong")
+
+
+async def test_whom_the_authorizer_forbids_to_is_refused(jp_fetch, jp_serverapp, jp_root_dir, call):
+    write(jp_root_dir / "x.h5ad")
+    asked = []
+
+    class ReadsOnly(AllowAllAuthorizer):
+        def is_authorized(self, handler, user, action, resource):
+            asked.append((action, resource))
+            return action == "read"
+
+    jp_serverapp.web_app.settings["authorizer"] = ReadsOnly()
+    assert (await call("anndata/structure", path="x.h5ad"))[0] == 200
+    body = {"path": "x.h5ad", "kind": "open"}
+    status, answer = await call("notebook", method="POST", body=body)
+    assert status == 403 and "administrator" in answer["mend"]
+    assert not list(jp_root_dir.glob("*.ipynb"))
+    assert asked == [("read", "contents"), ("write", "contents")]
+    jp_serverapp.web_app.settings["authorizer"].is_authorized = lambda *args: False
     await every_verb_refused(jp_fetch)
 
 
