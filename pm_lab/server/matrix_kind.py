@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pm_lab.checks import LARGEST_LOG
+from pm_lab.checks import scale_of
 from pm_lab.server.elements import Matrix
 
 STRETCHES = 5  # spread over the matrix, so that one odd batch is seen
@@ -14,18 +14,8 @@ VALUES = 2_000  # of each stretch
 def judged(matrix: Matrix) -> tuple[str, str]:
     """``counts``, ``log``, ``scaled`` or ``unknown``, and one sentence that says how that was judged."""
     values = sample(matrix)
-    values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if not len(values):
-        return "unknown", "No values are stored that could be looked at."
-    of = f"of {len(values):,} of {matrix.n_stored:,} stored values"
-    largest = float(values.max())
-    if (n_negative := int((values < 0).sum())) > 0:
-        return "scaled", f"{n_negative:,} {of} are negative: scaled, centred or corrected values."
-    if (values == np.round(values)).all():
-        return "counts", f"All {of[3:]} are whole numbers and none is negative."
-    if largest <= LARGEST_LOG:
-        return "log", f"Fractions up to {largest:.3g} {of}, none negative: as log-transformed values are."
-    return "unknown", f"Fractions up to {largest:.4g} {of}: neither counts nor log-transformed values."
+    holds, reason = scale_of(values)
+    return holds, f"Judged from {len(values):,} of {matrix.n_stored:,} stored values: {reason}."
 
 
 def sample(matrix: Matrix) -> np.ndarray:
