@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import PurePosixPath
 from urllib.parse import quote
 
 import numpy as np
@@ -19,8 +20,10 @@ from pm_lab.server.scans import is_coded
 from pm_lab.server.table import AXES, chosen, positions
 
 ROWS = 2_000  # of a piece
+SORTED_ROWS = 50_000  # of a piece whose rows lie anywhere: for each, about the whole table is read
 MOST_COLUMNS = 2_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
+# What a spreadsheet takes for a formula, wide signs of East Asian keyboards among it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def planned(
@@ -70,12 +73,13 @@ class ExportHandler(PmLabHandler):
         plan = await self.read(planned, axis, filters, sort, self.switch("descending"), columns)
         etag, names, order, n, header = plan
         self.set_header("Content-Type", "text/csv; charset=utf-8")
-        stem = self.text("path").rstrip("/").rpartition("/")[2].rpartition(".")[0]
+        stem = PurePosixPath(self.text("path")).stem
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(f'{stem}-{axis}.csv')}")
         self.write(header)
         try:
-            for start in range(0, n, ROWS):
-                stop = min(n, start + ROWS)
+            size = ROWS if order is None else SORTED_ROWS
+            for start in range(0, n, size):
+                stop = min(n, start + size)
                 rows = np.arange(start, stop) if order is None else order[start:stop]
                 self.write(await self.read(lines, axis, names, rows, etag=etag))
                 await self.flush()
