@@ -7,6 +7,8 @@ of their data only the chunks that hold the gene are unpacked.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pm_lab.errors import DataError
@@ -15,6 +17,8 @@ from pm_lab.server.elements import Matrix, matrix, pieces
 from pm_lab.server.files import Handle
 from pm_lab.server.frames import frame
 from pm_lab.server.refusals import Refused
+
+Piece = tuple[np.ndarray, np.ndarray]  # rows and the values there
 
 
 def gene_values(handle: Handle, gene: str, layer: str | None = None) -> np.ndarray:
@@ -94,17 +98,11 @@ def column(of: Matrix, place: int, n_rows: int, step: Step | None = None) -> np.
         )
     if of.kind == "dense":
         return _dense_column(of.data, place, step)
-    starts = _starts(of)
-    if of.kind == "csr":
-        positions, found = _scan(of.indices, of.data, place, step)
-        rows = np.searchsorted(starts, positions, side="right") - 1
-    else:
-        start, stop = int(starts[place]), int(starts[place + 1])
-        rows, found = of.indices[start:stop].astype(np.int64), of.data[start:stop]
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
-        raise DataError(f"{of.where} has values in rows that do not exist: the file is damaged.")
     values = np.zeros(n_rows, np.float32)
-    np.add.at(values, rows, found.astype(np.float32))  # values stored twice add up, as in scipy
+    for rows, found in (_scan if of.kind == "csr" else _stretch)(of, _starts(of), place, step):
+        if len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
+            raise DataError(f"{of.where} has values in rows that do not exist: the file is damaged.")
+        np.add.at(values, rows, found.astype(np.float32))  # values stored twice add up, as in scipy
     return values
 
 
@@ -115,22 +113,29 @@ def _starts(of: Matrix) -> np.ndarray:
     return starts
 
 
-def _scan(indices, data, place: int, step: Step | None):
-    """Positions among the stored values of those in this column, and the values there."""
-    of_indices, of_data = Chunks(indices), Chunks(data)
+def _stretch(of: Matrix, starts: np.ndarray, place: int, step: Step | None) -> Iterator[Piece]:
+    """Rows and values of a column of a column-compressed matrix, where they lie together."""
+    start, stop = int(starts[place]), int(starts[place + 1])
+    for low, high in pieces(stop - start, PIECE):
+        if step is not None:
+            step(low / (stop - start))
+        here = slice(start + low, start + high)
+        yield of.indices[here].astype(np.int64), of.data[here]
+
+
+def _scan(of: Matrix, starts: np.ndarray, place: int, step: Step | None) -> Iterator[Piece]:
+    """Rows and values of a column of a row-compressed matrix, where they lie anywhere."""
+    of_indices, of_data = Chunks(of.indices), Chunks(of.data)
     (length,) = of_indices.shape
 
-    def find(numbers: range):
+    def find(numbers: range) -> Piece:
         positions = [number * length + np.flatnonzero(of_indices.read(number) == place) for number in numbers]
         positions = np.concatenate([np.empty(0, np.int64), *positions])
-        return positions, _take(of_data, positions)
+        return np.searchsorted(starts, positions, side="right") - 1, _take(of_data, positions)
 
-    n_chunks = -(-indices.shape[0] // length)
-    size = max(1, PIECE // length)
-    n_bytes = length * (indices.dtype.itemsize + data.dtype.itemsize)
-    found = list(in_pieces(find, n_chunks, size, n_bytes, step))
-    positions = np.concatenate([np.empty(0, np.int64), *(part for part, _ in found)])
-    return positions, np.concatenate([np.empty(0, data.dtype), *(part for _, part in found)])
+    n_chunks = -(-of.indices.shape[0] // length)
+    n_bytes = length * (of.indices.dtype.itemsize + of.dtype.itemsize)
+    yield from in_pieces(find, n_chunks, max(1, PIECE // length), n_bytes, step)
 
 
 def _take(chunks: Chunks, positions: np.ndarray) -> np.ndarray:
