@@ -187,7 +187,8 @@ def check_hdf5(file: h5py.File, path: Path, max_bytes: float | None = None) -> N
         if isinstance(item, h5py.Dataset):
             _check_dataset(item, path)
             # Once for every link to it, as a reader would allocate it. An empty dataspace has no size.
-            declared += (item.size or 0) * item.dtype.itemsize
+            # The type's own size: of some types numpy has no equivalent.
+            declared += (item.size or 0) * item.id.get_type().get_size()
         elif _address(item) in seen:
             raise DataError(f"{path}: the group {item.name!r} is linked twice, which no h5ad needs.")
         else:
@@ -219,6 +220,8 @@ def _members(group: h5py.Group, path: Path) -> Iterator[h5py.Group | h5py.Datase
     import h5py
 
     for name in group:
+        if isinstance(name, bytes):
+            raise DataError(f"{path}: {name!r} in {group.name} is no name in UTF-8, as those of an h5ad are.")
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
@@ -261,6 +264,8 @@ def check_zarr(path: Path, max_bytes: float | None = None) -> None:
             raise DataError(f"{path}: {item.relative_to(path)} is a symbolic link to another file.")
         if item.is_file():
             on_disk += item.stat().st_size
+        elif not item.is_dir():
+            raise DataError(f"{path}: {item.relative_to(path)} is a pipe or a device, no file.")
         if item.name in (".zarray", "zarr.json"):
             declared += _check_zarr_array(item, path)
     _check_sizes(path, declared, max_bytes, on_disk)
@@ -297,7 +302,7 @@ def _item_bytes(kind: str | list | dict) -> int:
     import numpy as np
 
     if isinstance(kind, list):
-        return sum(_item_bytes(field[1]) * math.prod(field[2] if len(field) > 2 else ()) for field in kind)
+        return sum(_field_bytes(field) for field in kind)
     if isinstance(kind, dict):
         configuration = kind.get("configuration") or {}
         if "fields" in configuration:
@@ -307,6 +312,13 @@ def _item_bytes(kind: str | list | dict) -> int:
         return np.dtype(kind).itemsize
     except TypeError:  # strings of any length and the like: one pointer each
         return np.dtype("O").itemsize
+
+
+def _field_bytes(field: list | dict) -> int:
+    """Bytes of one field: (name, type, shape) of format 2, or a description of format 3."""
+    if isinstance(field, dict):
+        return _item_bytes(field["data_type"])
+    return _item_bytes(field[1]) * math.prod(field[2] if len(field) > 2 else ())
 
 
 def _unpacked_bytes(path: Path, max_bytes: int | None) -> int:

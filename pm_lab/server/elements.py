@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from pm_lab.server.files import Handle
 from pm_lab.server.refusals import Refused
 
 PIECE = 50_000  # values read together: h5py and Python then let other threads run every few ms
-MOST_WHOLE = 2 * 2**30  # bytes of one array that may be read whole
 LAYERS_OF_RAW = ("raw/X", "raw.X")
+# What h5py, zarr and numpy raise on a part that is damaged or of a kind they do not know.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def is_group(item: Any) -> bool:
@@ -28,7 +31,9 @@ def attribute(item: Any, name: str, default: Any = None) -> Any:
     """An attribute as plain Python: text for bytes, a list for an array."""
     try:
         value = item.attrs.get(name, default)
-    except (OSError, TypeError, ValueError):  # of a type that h5py cannot read
+    except UNREADABLE:  # of a type that h5py cannot read
+        return default
+    if isinstance(value, h5py.Empty):
         return default
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -44,18 +49,33 @@ def _text(value: bytes) -> str:
 
 
 def member(group: Any, name: str) -> Any:
-    """An item of a group by name or path, or None."""
+    """A group or an array by its name or path in a group, or None."""
     if group is None or not is_group(group):
         return None
     try:
-        return group[name]
+        item = group[name]
     except (KeyError, ValueError):
         return None
+    return item if is_group(item) or hasattr(item, "shape") else None  # a named data type is neither
 
 
 def keys_of(group: Any) -> list[str]:
     """Names of a group's items, sorted; none where there is no group."""
-    return sorted(group.keys()) if group is not None and is_group(group) else []
+    if group is None or not is_group(group):
+        return []
+    if hasattr(group, "store"):  # zarr's own listing fails at the first item of a type that it does not know
+        folder = Path(group.store.root, group.path)
+        return sorted(path.name for path in folder.iterdir() if _is_zarr_node(path))
+    return sorted(group.keys())
+
+
+def _is_zarr_node(path: Path) -> bool:
+    return any((path / name).is_file() for name in (".zgroup", ".zarray", "zarr.json"))
+
+
+def reason(error: Exception) -> str:
+    """What a library says of a part that it cannot read, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class Field:
@@ -75,12 +95,12 @@ class Field:
 
 
 def items(handle: Handle, where: str) -> dict[str, Any]:
-    """Arrays and groups of obsm, varm, obsp, varp or layers by name."""
+    """Arrays and groups of obsm, varm, obsp, varp or layers by name; None for what cannot be opened."""
     group = member(handle.file, where)
     if group is None:
         return {}
     if is_group(group):
-        return {name: group[name] for name in keys_of(group)}
+        return {name: member(group, name) for name in keys_of(group)}
     names = group.dtype.names or ()
     return {name: Field(group, name) for name in names}
 
@@ -123,6 +143,8 @@ def matrix(handle: Handle, name: str = "X") -> Matrix:
 
 def as_matrix(item: Any, where: str) -> Matrix:
     """Sparse by today's attributes or those of anndata 0.6 (``h5sparse_format``), or dense."""
+    if item is None:
+        raise Refused(422, "Its type is not known here.", where)
     if not is_group(item):
         if item.ndim != 2 or item.dtype.kind not in "biuf":
             raise Refused(422, f"This is no matrix of numbers: {item.dtype}, {item.ndim} dimensions.", where)
@@ -138,6 +160,7 @@ def as_matrix(item: Any, where: str) -> Matrix:
     fits = (
         isinstance(shape, list)
         and len(shape) == 2
+        and all(_is_length(one) for one in shape)
         and all(part.ndim == 1 for part in parts)
         and parts[0].shape == parts[1].shape
         and parts[2].shape[0] == shape[0 if kind == "csr" else 1] + 1
@@ -150,25 +173,14 @@ def as_matrix(item: Any, where: str) -> Matrix:
     return Matrix(where, kind, (int(shape[0]), int(shape[1])), *parts)
 
 
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int | float) and value >= 0 and float(value).is_integer()
+
+
 def pieces(n: int, size: int = PIECE) -> Iterator[tuple[int, int]]:
     """Bounds of the pieces that n values are read in."""
     for start in range(0, n, size):
         yield start, min(n, start + size)
-
-
-def whole(handle: Handle, array: Any, where: str) -> np.ndarray:
-    """A numeric array read whole, in pieces that let other requests in between."""
-    size = int(np.prod(array.shape, dtype=np.int64)) * array.dtype.itemsize
-    if size > MOST_WHOLE:
-        raise Refused(422, f"This array is too large to be read whole: {size / 1e9:,.1f} GB.", where)
-    if array.ndim == 0:
-        return np.asarray(array[()])
-    read = np.empty(array.shape, array.dtype)
-    row = max(1, size // max(1, array.shape[0]))
-    for start, stop in pieces(array.shape[0], max(1, 4 * 2**20 // row)):
-        handle.step()
-        read[start:stop] = array[start:stop]
-    return read
 
 
 def is_text(item: Any) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ZARR_METADATA = (".zgroup", ".zarray", ".zattrs", "zarr.json")
 MOST_ZARR_NODES = 5_000  # looked at for changes
 PATIENCE = 10.0  # seconds that a request waits for others to let go of a file that changed
+LOOK_AGAIN = 0.5  # seconds after which one that waits for another's work looks whether it is still wanted
 RELOAD = "Reload the file: its tables and plots will be read again."
 
 
@@ -82,8 +83,11 @@ class Memo:
         self._values: OrderedDict[tuple, tuple[Any, int]] = OrderedDict()
         self._making: dict[tuple, threading.Event] = {}
 
-    def remember(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """The value of a key, made once although several threads ask for it."""
+    def remember(self, key: tuple, make: Callable[[], Any], wanted: Callable[[], None]) -> Any:
+        """The value of a key, made once although several threads ask for it.
+
+        A thread that waits for another's value calls ``wanted`` now and then, which may raise.
+        """
         while True:
             with self._lock:
                 if key in self._values:
@@ -93,7 +97,8 @@ class Memo:
                 if made is None:
                     self._making[key] = threading.Event()
                     break
-            made.wait()
+            while not made.wait(LOOK_AGAIN):
+                wanted()
         try:
             value = make()
             self._keep(key, value)
@@ -166,7 +171,7 @@ class Handle:
 
     def remember(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What ``make`` returns, kept for the next request for this version of the file."""
-        return self.memo.remember((self.identity.etag, *key), make)
+        return self.memo.remember((self.identity.etag, *key), make, self.step)
 
     def step(self, done: float | None = None, what: str = "") -> None:
         """To be called between the pieces of a long read: stops it when the client has gone."""
@@ -187,6 +192,11 @@ class Files:
         self._opening: set[tuple[int, int]] = set()
         self._timer: threading.Timer | None = None
 
+    def identity(self, path: Path, name: str) -> Identity:
+        """:func:`identity_of`, or :class:`Refused` for a file that is gone or may not be read."""
+        with _named(path, name):
+            return identity_of(path)
+
     @contextmanager
     def open(
         self,
@@ -196,8 +206,9 @@ class Files:
         progress: Callable[[float, str], None] | None = None,
     ) -> Iterator[Handle]:
         """Lend an open file. What goes wrong while it is read becomes a :class:`Refused` that names it."""
+        cancelled = cancelled or threading.Event()
         with _named(path, name):
-            kept = self._take(path, name)
+            kept = self._take(path, name, cancelled)
             try:
                 kind = "zarr" if path.is_dir() else "h5ad"
                 yield Handle(
@@ -206,7 +217,7 @@ class Files:
                     name,
                     kept.identity,
                     self.memo,
-                    cancelled or threading.Event(),
+                    cancelled,
                     progress or (lambda done, what: None),
                 )
             finally:
@@ -223,25 +234,32 @@ class Files:
             if self._kept:
                 self._close_later()
 
-    def _take(self, path: Path, name: str) -> _Kept:
+    def _take(self, path: Path, name: str, cancelled: threading.Event) -> _Kept:
         until = time.monotonic() + PATIENCE
-        with self._changed:
-            while True:
-                identity = identity_of(path)
-                key = identity.key
-                kept = self._kept.get(key)
-                if key not in self._opening and kept and kept.identity == identity:
+        while True:
+            identity = identity_of(path)  # outside of the lock: a zarr folder has many files to look at
+            key = identity.key
+            with self._changed:
+                kept, opening = self._kept.get(key), key in self._opening
+                if kept and not opening and kept.identity == identity:
                     kept.users += 1
                     self._kept.move_to_end(key)
                     return kept
                 # HDF5 shares what it knows of a file among all its opens: the old one must be closed first.
-                if key not in self._opening and not (kept and kept.users):
+                if not opening and not (kept and kept.users):
+                    if kept:
+                        self._drop(key)
+                    self._opening.add(key)
                     break
-                if not self._changed.wait(until - time.monotonic()):
+                if not opening and time.monotonic() >= until:
                     raise Refused(409, "The file changed on disk while it was being read.", name, RELOAD)
-            if kept:
-                self._drop(key)
-            self._opening.add(key)
+                if cancelled.is_set():
+                    raise Cancelled
+                self._changed.wait(LOOK_AGAIN if opening else min(LOOK_AGAIN, until - time.monotonic()))
+        return self._newly_opened(path, identity)
+
+    def _newly_opened(self, path: Path, identity: Identity) -> _Kept:
+        key = identity.key
         kept = None
         try:
             kept = _Kept(_opened(path, identity), identity, users=1)
@@ -281,6 +299,8 @@ class Files:
 
 
 def _opened(path: Path, identity: Identity) -> h5py.File | zarr.Group:
+    if not path.is_file() and not path.is_dir():
+        raise Refused(422, "This is a pipe or a device, no file.", "", "Open an h5ad file or a zarr folder.")
     if path.is_dir():
         import zarr
 
@@ -291,6 +311,7 @@ def _opened(path: Path, identity: Identity) -> h5py.File | zarr.Group:
         return zarr.open_group(str(path), mode="r", use_consolidated=False)
     import h5py
 
+    path.open("rb").close()  # says where it may not be read, as HDF5 does not
     if not h5py.is_hdf5(path):
         raise Refused(422, "This is no h5ad file: it has no HDF5 signature.", "", "Was it copied completely?")
     # Without a lock: a notebook may write the file that is shown here.
@@ -310,16 +331,20 @@ def _named(path: Path, name: str) -> Iterator[None]:
     """Turn what a broken file raises into a :class:`Refused` that names it by its contents path."""
     try:
         yield
-    except (Refused, FileNotFoundError) as error:
-        if isinstance(error, Refused):
-            error.where = error.where or name
-            raise
-        mend = "Refresh the file browser: it may have been moved."
-        raise Refused(404, "There is no such file.", name, mend) from error
+    except Refused as error:
+        error.where = error.where or name
+        raise
     except Cancelled:
         raise
+    except FileNotFoundError as error:
+        mend = "Refresh the file browser: it may have been moved."
+        raise Refused(404, "There is no such file.", name, mend) from error
+    except PermissionError as error:
+        mend = "Ask its owner for leave to read it."
+        raise Refused(403, "The server may not read this file.", name, mend) from error
     except Exception as error:
-        text = (" ".join(str(error).split()) or type(error).__name__).replace(str(path), name)
+        text = str(error).replace(str(path), name)  # before spaces go, of which the path may have several
+        text = " ".join(text.split()) or type(error).__name__
         what = text if isinstance(error, DataError) else f"The file cannot be read: {text}"
         mend = "Check that it was copied completely and that anndata.read_h5ad opens it."
         raise Refused(422, what, name, mend) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pm_lab.server.columns import Column
+from pm_lab.server.columns import Column, plain
 from pm_lab.server.elements import pieces
 from pm_lab.server.files import Handle
 from pm_lab.server.frames import frame
@@ -64,7 +64,7 @@ def _values(handle: Handle, axis: str, one: dict) -> np.ndarray:
         return _of_labels(labels.codes, labels.labels(), lambda text: text in wanted, one["missing"])
     values, missing = numbers(handle, axis, column.name)
     distinct, places = np.unique(values, return_inverse=True)
-    found = np.array([as_text(value) in wanted for value in distinct.tolist()], bool)
+    found = np.array([as_text(plain(value)) in wanted for value in distinct], bool)
     return np.where(missing, one["missing"], found[places])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pm_lab.server.columns import INDEX, Column
 from pm_lab.server.elements import (
+    UNREADABLE,
     Field,
     as_matrix,
     attribute,
@@ -21,11 +22,13 @@ from pm_lab.server.elements import (
     keys_of,
     matrix_names,
     member,
+    reason,
 )
 from pm_lab.server.files import Handle
 from pm_lab.server.refusals import Refused
 
 OLD_CATEGORIES = "__categories"
+MOST_ROWS = 200_000_000  # a column of more would not fit in memory, nor their numbers in 32 bits
 TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "M": "date"}
 
 
@@ -36,7 +39,11 @@ def frame(handle: Handle, axis: str) -> Frame:
 
 def _frame(handle: Handle, axis: str) -> Frame:
     old_categories = member(handle.file, "uns") if axis != "raw/var" else None
-    return Frame(_group(handle, axis), axis_length(handle, axis), old_categories)
+    n = axis_length(handle, axis)
+    if n > MOST_ROWS:
+        what = f"This table declares {n:,} rows; the viewer reads tables of at most {MOST_ROWS:,}."
+        raise Refused(422, what, axis, "Write a part of it to a file of its own.")
+    return Frame(_group(handle, axis), n, old_categories)
 
 
 def _group(handle: Handle, axis: str) -> Any:
@@ -48,21 +55,30 @@ def _group(handle: Handle, axis: str) -> Any:
 def axis_length(handle: Handle, axis: str) -> int:
     """Number of observations or variables, by the names of the rows, else by the matrices."""
     _, index = _layout(group := _group(handle, axis))
-    if index is not None:
-        return int(group.shape[0] if not is_group(group) else group[index].shape[0])
-    for name in keys_of(group):
-        if not is_group(group[name]) and group[name].ndim == 1:
-            return int(group[name].shape[0])
+    names = [] if index is None else [index]
+    for item in [member(group, name) for name in (*names, *keys_of(group))] if is_group(group) else [group]:
+        if (n := _n_values(item)) is not None:
+            return n
     place = 0 if axis == "obs" else 1
     for name, where in matrix_names(handle).items():
         # The raw matrix has the same observations and variables of its own.
         if axis == "obs" or (axis == "raw/var") == (name == "raw/X"):
-            with suppress(Refused):  # a matrix that cannot be read is no reason to show nothing
+            with suppress(Refused, *UNREADABLE):  # a matrix that cannot be read is no reason to show nothing
                 return as_matrix(member(handle.file, where), where).shape[place]
     for item in items(handle, f"{axis}m").values():
-        if not is_group(item) and item.shape:
+        if not is_group(item) and getattr(item, "shape", None):
             return int(item.shape[0])
     return 0
+
+
+def _n_values(column: Any) -> int | None:
+    """How many values an array, categories or a nullable column hold; None for what is no column."""
+    if is_group(column):
+        column = next(
+            (part for name in ("codes", "values") if (part := member(column, name)) is not None), None
+        )
+    shape = getattr(column, "shape", None)
+    return int(shape[0]) if shape is not None and len(shape) == 1 else None
 
 
 class Frame:
@@ -83,7 +99,9 @@ class Frame:
             if isinstance(described, str):
                 self.unreadable[index] = described
             else:
-                self.index = replace(described, name=INDEX)
+                # Names are texts, whatever they are stored as.
+                kind = "category" if described.type == "category" else "string"
+                self.index = replace(described, name=INDEX, type=kind)
 
     @property
     def nbytes(self) -> int:
@@ -111,8 +129,8 @@ class Frame:
         try:
             item = self._group[name] if is_group(self._group) else Field(self._group, name)
             column = _of_group(name, item) if is_group(item) else self._of_array(name, item)
-        except (KeyError, OSError, TypeError, ValueError) as error:
-            return " ".join(str(error).split())[:200]
+        except UNREADABLE as error:
+            return reason(error)
         if isinstance(column, Column) and column.n != self.n:
             return f"it has {column.n:,} values for {self.n:,} rows."
         return column
@@ -159,7 +177,7 @@ def _layout(group: Any) -> tuple[list[str], str | None]:
         order = present
     elif not isinstance(order, list):
         order = [order]
-    columns = [name for name in dict.fromkeys(order) if name in present]
+    columns = [name for name in dict.fromkeys(map(str, order)) if name in present]
     return [name for name in columns if name not in (index, OLD_CATEGORIES)], index
 
 

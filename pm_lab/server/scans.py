@@ -132,7 +132,8 @@ def row_order(handle: Handle, axis: str, name: str, descending: bool) -> np.ndar
 def _row_order(handle: Handle, axis: str, column: Column, descending: bool) -> np.ndarray:
     if not is_coded(column):
         values, missing = numbers(handle, axis, column.name)
-    elif column.name == INDEX and column.mask is None:  # names are all different: codes would not help
+    elif column.name == INDEX and column.type == "string" and column.mask is None:
+        # Names are all different: codes would not help.
         values, missing = _all_keys(handle, column), np.zeros(column.n, bool)
     else:
         labels = coded(handle, axis, column.name)

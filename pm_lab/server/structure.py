@@ -14,6 +14,7 @@ from pm_lab import keys
 from pm_lab.server.answers import PmLabHandler
 from pm_lab.server.columns import plain
 from pm_lab.server.elements import (
+    UNREADABLE,
     Matrix,
     as_matrix,
     attribute,
@@ -22,6 +23,7 @@ from pm_lab.server.elements import (
     keys_of,
     matrix_names,
     member,
+    reason,
 )
 from pm_lab.server.file_warnings import quick_warnings
 from pm_lab.server.files import Handle
@@ -89,8 +91,8 @@ def _matrices(handle: Handle, unreadable: list[dict]) -> Iterator[tuple[str, dic
             yield name, _matrix(as_matrix(member(handle.file, where), where), name)
         except Refused as error:
             unreadable.append({"where": where, "what": error.what})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            unreadable.append({"where": where, "what": " ".join(str(error).split())[:300]})
+        except UNREADABLE as error:
+            unreadable.append({"where": where, "what": reason(error)})
 
 
 def _matrix(matrix: Matrix, name: str) -> dict:
@@ -137,12 +139,12 @@ def _arrays(handle: Handle, where: str, n_obs: int | None, unreadable: list[dict
     for name, item in items(handle, where).items():
         try:
             described = {"name": name, **_array(item)}
-        except Refused as error:
-            unreadable.append({"where": f"{where}/{name}", "what": error.what})
-            continue
-        if n_obs is not None:
-            described["points"] = described["shape"][:1] == [n_obs] and _are_points(item, n_obs)
-        yield described
+            if n_obs is not None:
+                described["points"] = described["shape"][:1] == [n_obs] and _are_points(item, n_obs)
+            yield described
+        except (Refused, *UNREADABLE) as error:
+            what = error.what if isinstance(error, Refused) else reason(error)
+            unreadable.append({"where": f"{where}/{name}", "what": what})
 
 
 def _are_points(item: Any, n: int) -> bool:
@@ -157,6 +159,8 @@ def _are_points(item: Any, n: int) -> bool:
 
 def _array(item: Any) -> dict:
     """Kind, shape and size of an entry of obsm and the like: an array, a sparse matrix or a data frame."""
+    if item is None:
+        raise Refused(422, "Its type is not known here.")
     if not is_group(item):
         kind = {"kind": "dense", "shape": list(item.shape), "dtype": str(item.dtype)}
         return kind | {"bytes": _bytes(item)}
@@ -198,7 +202,10 @@ def _node(item: Any) -> dict:
     if is_group(item):
         kind = str(attribute(item, "encoding-type", "") or "dict")
         return {"kind": kind, "shape": None, "dtype": None, "bytes": 0}
-    return _leaf(item)
+    try:
+        return _leaf(item)
+    except UNREADABLE:
+        return _node(None)
 
 
 def _leaf(item: Any) -> dict:
@@ -206,10 +213,7 @@ def _leaf(item: Any) -> dict:
     leaf = {"kind": "array" if shape else "value", "shape": shape, "dtype": str(item.dtype)}
     leaf["bytes"] = _bytes(item)
     if not shape and item.size == 1:  # an empty dataspace has no value
-        try:
-            leaf["value"] = _single(item)
-        except (OSError, TypeError, ValueError):
-            leaf["kind"] = "unreadable"
+        leaf["value"] = _single(item)
     return leaf
 
 

@@ -83,7 +83,7 @@ def names_like(handle: Handle, axis: str, text: str, limit: int) -> dict:
     n = 0
     for start, stop in pieces(index.n):
         handle.step()
-        for name in index.read(start, stop).array:
+        for name in map(str, index.read(start, stop).array):
             place = name.casefold().find(text)
             n += place >= 0
             if place == 0 and len(first) < limit:
