@@ -134,6 +134,17 @@ def test_no_names_of_rows_and_no_identifiers():
     assert "20 patients" in summary.html
 
 
+@pytest.mark.parametrize("patient", [True, False])
+def test_names_of_observations_that_identify_are_said_and_not_shown(patient):
+    adata = cells()
+    adata.obs_names = [f"ann{i}@example.org" for i in range(200)]
+    if not patient:
+        del adata.obs["patient"]
+    text = pm.view(adata).text
+    assert "names of observations may identify patients (e-mail addresses)" in text and "@example" not in text
+    assert "obs column 'patient'" not in text
+
+
 def test_people_are_counted_not_rows():
     few = np.where(np.arange(200) < 40, "rare", np.where(np.arange(200) < 120, "some", "many"))
     page = seen(cells(kind=few))  # 4, 8 and 8 of 20 patients, with 40, 80 and 80 cells
@@ -391,6 +402,14 @@ def test_places_where_no_file_is_written(tmp_path, file):
         pm.view(file, path=tmp_path / "y.h5ad")
 
 
+def test_a_backed_anndata_whose_file_is_gone(file):
+    backed = anndata.read_h5ad(file, backed="r")
+    backed.file.close()
+    file.unlink()
+    with pytest.raises(DataError, match=r"my cells #1\.h5ad, is no longer where it was"):
+        pm.view(backed)
+
+
 def test_what_is_no_anndata():
     with pytest.raises(DataError, match="DataFrame"):
         pm.view(pd.DataFrame())
@@ -423,15 +442,23 @@ shell = start_ipython()
 shell.display_formatter.active_types = ["text/plain", "text/html"]  # as in a kernel
 shell.run_line_magic("load_ext", "pm_lab")
 import json, sys
+from pathlib import Path
 assert "anndata" not in sys.modules
 import anndata, numpy as np
 adata = anndata.AnnData(np.eye(3))
 shown = shell.display_formatter.format(adata)[0]
+adata.write_h5ad("gone.h5ad")
+gone = anndata.read_h5ad("gone.h5ad", backed="r")
+gone.file.close()
+Path("gone.h5ad").unlink()
+without = shell.display_formatter.format(gone)[0]
+shell.run_line_magic("load_ext", "pm_lab")  # twice does nothing
 shell.run_line_magic("unload_ext", "pm_lab")
-print(json.dumps([shown, shell.display_formatter.format(adata)[0]]))
+print(json.dumps([shown, without, shell.display_formatter.format(adata)[0]]))
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
-    loaded, unloaded = json.loads(done.stdout.splitlines()[-1])
+    loaded, gone, unloaded = json.loads(done.stdout.splitlines()[-1])
+    assert "no longer where it was" in gone["text/html"] and "Traceback" not in done.stdout + done.stderr
     assert "pm-lab-view" in loaded["text/html"] and "n_obs × n_vars = 3 × 3" in loaded["text/plain"]
     assert "text/html" not in unloaded
 

@@ -104,6 +104,8 @@ def _opened(adata, path: str | Path | None) -> tuple[Contents, Path | None, list
         )
     said = []
     own = Path(adata.filename) if adata.isbacked else None
+    if own is not None and not own.exists():
+        raise DataError(f"the file behind this AnnData, {own.name}, is no longer where it was.")
     if path is not None:
         own = Path(path).expanduser()
         said = [files.keep(adata, own)]
@@ -111,12 +113,10 @@ def _opened(adata, path: str | Path | None) -> tuple[Contents, Path | None, list
 
 
 def _summary(contents: Contents, people: People, own: Path | None, notes: list[str]) -> Summary:
-    from pm_lab.identifiers import identifier_columns
-
     from . import writing
-    from .warnings import warnings_of
+    from .warnings import identifiers_of, warnings_of
 
-    identifiers = identifier_columns(contents.obs)
+    identifiers = identifiers_of(contents.obs)
     columns = _columns(contents.obs, people, identifiers)
     rows = _rows_are(contents, people)
     title = f"AnnData: {contents.n_obs:,} {rows} × {contents.n_vars:,} genes"
@@ -140,10 +140,10 @@ def _summary(contents: Contents, people: People, own: Path | None, notes: list[s
     )
 
 
-def _columns(obs: pd.DataFrame, people: People, identifiers: pd.DataFrame) -> list[Column]:
+def _columns(obs: pd.DataFrame, people: People, identifiers: dict[str | None, str]) -> list[Column]:
     from .columns import Column, summarised
 
-    private = dict(zip(identifiers["column"], identifiers["reason"], strict=True))
+    private = {name: reason for name, reason in identifiers.items() if name is not None}
     shown = []
     for place, name in enumerate(map(str, obs.columns[:MOST_COLUMNS])):
         if name in private and name != people.key:
@@ -175,4 +175,9 @@ def unload_ipython_extension(ipython) -> None:
 
 
 def _html(adata: AnnData) -> str:
-    return view(adata).html
+    from pm_lab.explorer.page import as_html
+
+    try:
+        return view(adata).html
+    except DataError as error:  # beside the text that anndata itself shows, not in its place
+        return f"<p>{as_html(f'pm_lab shows no summary: {error}')}</p>"

@@ -8,18 +8,29 @@ import pandas as pd
 
 from pm_lab import keys
 from pm_lab.errors import listed
+from pm_lab.identifiers import identifier_columns
 
 from .contents import Contents, Matrix
 
 LARGE_BYTES = 10_000_000  # of counts kept as float64: below that nothing is gained by less
 
 
-def warnings_of(contents: Contents, identifiers: pd.DataFrame) -> list[str]:
+def identifiers_of(obs: pd.DataFrame) -> dict[str | None, str]:
+    """Columns that may identify patients, with the reason; under None the names of the observations."""
+    columns = identifier_columns(obs.set_axis(pd.RangeIndex(len(obs)), copy=False))
+    names = identifier_columns(pd.DataFrame(index=obs.index))
+    found = dict(zip(columns["column"], columns["reason"], strict=True))
+    if len(names):
+        found[None] = names["reason"].iloc[0]
+    return found
+
+
+def warnings_of(contents: Contents, identifiers: dict[str | None, str]) -> list[str]:
     """Duplicate names, counts as float64, no raw counts, values that are no numbers, identifiers."""
     return [
         *_names(contents),
         *_matrices(contents),
-        *(_identifier(*row) for row in zip(*(identifiers[key] for key in ("column", "reason")), strict=True)),
+        *(_identifier(*found) for found in identifiers.items()),
     ]
 
 
@@ -64,8 +75,12 @@ def _in_python(matrix: Matrix) -> str:
     return f"adata.{matrix.name}" if matrix.name != "raw" else "adata.raw"
 
 
-def _identifier(column: str, reason: str) -> str:
+def _identifier(column: str | None, reason: str) -> str:
+    if column is None:
+        which, mend = f"the names of observations may identify patients ({reason}); they", "Replace them"
+    else:
+        which, mend = f"obs column {column!r} may identify patients ({reason}); its values", "Leave it out"
     return (
-        f"obs column {column!r} may identify patients ({reason}); its values are not shown here. Leave it "
-        "out before sharing the file. This is a check of patterns, no proof that the rest is safe."
+        f"{which} are not shown here. {mend} before sharing the file. This is a check of patterns, no proof "
+        "that the rest is safe."
     )
