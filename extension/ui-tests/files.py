@@ -24,7 +24,7 @@ def write_files(folder: Path) -> None:
         cells.write_h5ad(folder / "cells.h5ad")
         cells.write_zarr(folder / "cells.zarr")
         cohort.bulk.write_h5ad(folder / "cohort.h5ad")
-    (folder / "expected.json").write_text(json.dumps(_expected(cells), indent=1))
+    (folder / "expected.json").write_text(json.dumps(_expected(cells, cohort.bulk), indent=1))
 
 
 def _layout(cells):
@@ -37,7 +37,7 @@ def _layout(cells):
     return (centres + np.random.default_rng(0).normal(size=(cells.n_obs, 2))).astype("float32")
 
 
-def _expected(cells) -> dict:
+def _expected(cells, patients) -> dict:
     obs, gene = cells.obs, "CD3E"
     values = cells[:, gene].X.toarray().ravel()
     by_age = obs.sort_values("age", ascending=False, kind="stable")
@@ -49,10 +49,12 @@ def _expected(cells) -> dict:
     return {
         "around": {"x0": low[0], "x1": high[0], "y0": low[1], "y1": high[1]},
         "n_around": int(inside.sum()),
+        "n_around_without_gene": int((inside & middle & (values == 0)).sum()),
         "stages_around": stages[stages > 0].to_dict(),
         "age_by_type": {name: [int(row["size"]), float(row["median"])] for name, row in by_type.iterrows()},
         "n_obs": cells.n_obs,
         "n_vars": cells.n_vars,
+        "n_patients": patients.n_obs,
         "columns": list(obs),
         "first_variables": sorted(cells.var_names)[:5],
         "n_variables_with_cd3": int(cells.var_names.str.contains("cd3", case=False).sum()),

@@ -23,7 +23,8 @@ interface Properties {
 export function ValueChoice({ model, label, value, columns, nothing, onChange }: Properties) {
   const trans = model.trans;
   const [gene, setGene] = useState(value?.kind === 'gene');
-  useEffect(() => setGene(value?.kind === 'gene'), [value]);
+  // By what it says: a value that was not chosen yet is made anew with each rendering.
+  useEffect(() => setGene(value?.kind === 'gene'), [JSON.stringify(value)]);
   const chosen = gene ? GENE : value ? `=${value.name}` : NOTHING;
   const choose = (id: string) => {
     setGene(id === GENE);

@@ -7,6 +7,7 @@ import {
   expectAccessible,
   openFile,
   picture,
+  selectAround,
   shown,
   tab,
   test
@@ -71,6 +72,23 @@ test('a gene colours the cells', async ({ page, refused, expected }) => {
   expect((await download).suggestedFilename()).toContain(expected.gene);
 });
 
+test('a category seen alone gives way to the next colour', async ({ page, refused, expected }) => {
+  await openEmbedding(page, expected);
+  const last = legend(page).getByRole('row').last().getByRole('button');
+  await last.click();
+  await expect(last).toHaveAttribute('aria-pressed', 'true');
+  const colour = page.getByRole('combobox', { name: 'Colour', exact: true });
+  await colour.selectOption('sex');
+  await expect(legend(page)).toContainText('female');
+  await colour.selectOption('age');
+  await expect(legend(page)).toContainText('smallest');
+  await legend(page).getByText('Filter by value').click();
+  await legend(page).getByLabel('from', { exact: true }).fill('40');
+  await legend(page).getByLabel('to', { exact: true }).fill('55');
+  await legend(page).getByLabel('to', { exact: true }).press('Enter');
+  await expect(counts(page)).toContainText(`${expected.n_40_to_55} of ${expected.n_obs}`);
+});
+
 test('a lasso drawn around a type counts its cells', async ({ page, refused, expected }) => {
   await openEmbedding(page, expected);
   await page.getByRole('button', { name: /^Lasso/ }).click();
@@ -94,18 +112,7 @@ test('a lasso drawn around a type counts its cells', async ({ page, refused, exp
 
 test('a rectangle in numbers selects without a pointer', async ({ page, refused, expected }) => {
   await openEmbedding(page, expected);
-  await page.getByText('Select by coordinates').focus();
-  await page.keyboard.press('Enter');
-  const { x0, x1, y0, y1 } = expected.around;
-  for (const [label, value] of [
-    ['x from', x0],
-    ['x to', x1],
-    ['y from', y0],
-    ['y to', y1]
-  ] as const) {
-    await page.getByLabel(label, { exact: true }).fill(String(value));
-  }
-  await page.getByLabel('y to', { exact: true }).press('Enter');
+  await selectAround(page, expected);
   await expect(selected(page)).toContainText(`${expected.n_around} of ${expected.n_obs} cells`);
   const stages = selected(page).getByRole('table', { name: 'stage' });
   for (const [name, n] of Object.entries(expected.stages_around)) {

@@ -46,6 +46,53 @@ test('the panel lists the data sets and where they are', async ({ page, refused 
   await expectAccessible(page, '.pml-Panel');
 });
 
+test('sections that were open are open after a reload', async ({ page, refused }) => {
+  const panel = await openPanel(page);
+  await panel.getByRole('heading', { name: 'Case studies' }).click();
+  await panel.getByRole('heading', { name: 'Data sets' }).click();
+  await page.waitForTimeout(2500); // JupyterLab saves its layout after a second or so
+  await page.reload({ waitForIsReady: false });
+  await expect(panel).toContainText('kang2018', { timeout: 60000 });
+  const open = panel.locator('.pml-Section[open] h2');
+  await expect(open).toHaveText(['Course', 'Data sets']);
+});
+
+/** A server that can fetch one data set, half of which is there. */
+async function fetching(page: IJupyterLabPageFixture) {
+  const fetch = { state: 'idle', done_bytes: 5e6, total_bytes: 1e7, error: null };
+  const set = {
+    ...{ name: 'nki', what: 'Breast cancer', n_obs: 319, n_vars: 24481, licence: 'CC0' },
+    ...{ citation: '', size_mb: 10, where: 'to fetch', reader: true, fetch }
+  };
+  await page.route('**/pm-lab/data-sets*', route =>
+    route.fulfill({ json: { offline: false, data_sets: [set] } })
+  );
+  await page.route('**/pm-lab/data-sets/fetch*', route => {
+    const method = route.request().method();
+    fetch.state = { POST: 'running', DELETE: 'cancelled' }[method] ?? fetch.state;
+    return route.fulfill({ json: fetch });
+  });
+  return { set, fetch };
+}
+
+test('a data set is fetched with progress, or stopped', async ({ page, refused }) => {
+  const { set, fetch } = await fetching(page);
+  const panel = await openPanel(page);
+  await panel.getByRole('heading', { name: 'Data sets' }).click();
+  await panel.getByRole('button', { name: 'Fetch nki' }).click();
+  const progress = panel.getByRole('progressbar', { name: 'Fetching nki' });
+  await expect(progress).toHaveJSProperty('value', 0.5);
+  await expect(panel).toContainText('5 MB of 10 MB');
+  await panel.getByRole('button', { name: 'Stop fetching nki' }).click();
+  await expect(panel).toContainText('Stopped.');
+  await panel.getByRole('button', { name: 'Fetch nki' }).click();
+  await expect(progress).toBeVisible();
+  Object.assign(set, { where: 'cached' });
+  Object.assign(fetch, { state: 'done' });
+  await expect(panel).toContainText('Fetched and verified.');
+  await expectAccessible(page, '.pml-Panel');
+});
+
 test('the doctor says what works', async ({ page, refused }) => {
   const panel = await openPanel(page);
   await panel.getByRole('heading', { name: 'Health' }).click();

@@ -9,6 +9,7 @@ import type { Page } from '@playwright/test';
 export interface Expected {
   n_obs: number;
   n_vars: number;
+  n_patients: number;
   columns: string[];
   cell_types: Record<string, number>;
   oldest: string[];
@@ -19,6 +20,7 @@ export interface Expected {
   n_with_gene: number;
   around: { x0: number; x1: number; y0: number; y1: number };
   n_around: number;
+  n_around_without_gene: number;
   stages_around: Record<string, number>;
   age_by_type: Record<string, [number, number]>;
   first_variables: string[];
@@ -26,6 +28,18 @@ export interface Expected {
 }
 
 const BUILD = path.resolve(__dirname, '../../../build');
+const ROOT = path.join(BUILD, 'ui-tests/root');
+
+/** Put a copy of one of the files in the place of another, or of nothing, at once. */
+export function copyFile(from: string, to: string): void {
+  const half = path.join(ROOT, `.${to}`);
+  fs.copyFileSync(path.join(ROOT, from), half);
+  fs.renameSync(half, path.join(ROOT, to));
+}
+
+export function removeFile(name: string): void {
+  fs.rmSync(path.join(ROOT, name));
+}
 
 /** Galata's test, with a page in which every request beyond this machine is refused and noted. */
 export const test = base.extend<{ refused: string[]; expected: Expected }>({
@@ -42,7 +56,7 @@ export const test = base.extend<{ refused: string[]; expected: Expected }>({
     expect(refused).toEqual([]);
   },
   expected: async ({}, use) => {
-    await use(JSON.parse(fs.readFileSync(path.join(BUILD, 'ui-tests/root/expected.json'), 'utf8')));
+    await use(JSON.parse(fs.readFileSync(path.join(ROOT, 'expected.json'), 'utf8')));
   }
 });
 
@@ -74,6 +88,21 @@ export async function keepMiddleAges(page: Page): Promise<void> {
   await menu.getByLabel('From', { exact: true }).fill('40');
   await menu.getByLabel('To', { exact: true }).fill('55');
   await menu.getByLabel('To', { exact: true }).press('Enter');
+}
+
+/** Select the cells around a type by the corners of a rectangle, without a pointer. */
+export async function selectAround(page: Page, { around }: Expected): Promise<void> {
+  await page.getByText('Select by coordinates').focus();
+  await page.keyboard.press('Enter');
+  for (const [label, value] of [
+    ['x from', around.x0],
+    ['x to', around.x1],
+    ['y from', around.y0],
+    ['y to', around.y1]
+  ] as const) {
+    await page.getByLabel(label, { exact: true }).fill(String(value));
+  }
+  await page.getByLabel('y to', { exact: true }).press('Enter');
 }
 
 /** axe-core finds nothing serious or critical in what a selector holds. */

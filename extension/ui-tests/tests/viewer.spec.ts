@@ -1,12 +1,16 @@
 import type { Page } from '@playwright/test';
 
 import {
+  Expected,
+  copyFile,
   counts,
   expect,
   expectAccessible,
   keepMiddleAges,
   openFile,
   picture,
+  removeFile,
+  selectAround,
   shown,
   tab,
   test
@@ -110,6 +114,67 @@ test('a category is counted and filtered, and the selection is exported', async 
   expect(text.split(/\r?\n/).length).toBe(n + 1);
 });
 
+test('selected rows are copied as they are shown', async ({ page, refused, expected }) => {
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await openFile(page, 'cells.h5ad');
+  await tab(page, 'Observations').click();
+  await page.getByTitle('Sort by age').dblclick();
+  await expect.poll(() => names(page, 'Observations', 5)).toEqual(expected.oldest);
+  const heads = page.getByRole('grid', { name: 'Observations' }).getByRole('rowheader');
+  await heads.nth(0).click();
+  await heads.nth(4).click({ modifiers: ['Shift'] });
+  await page.getByRole('button', { name: 'Copy 5 rows' }).click();
+  await expect(shown(page)).toContainText('Copied 5 rows.');
+  const lines = (await page.evaluate(() => navigator.clipboard.readText())).trimEnd().split('\n');
+  expect(lines[0].split('\t').slice(1)).toEqual(expected.columns);
+  expect(lines.slice(1).map(line => line.split('\t')[0])).toEqual(expected.oldest);
+});
+
+test('a file that changes on disk is shown anew, one that is gone says so', async ({
+  page,
+  refused,
+  expected
+}) => {
+  copyFile('cells.h5ad', 'live.h5ad');
+  await openFile(page, 'live.h5ad');
+  await keepMiddleAges(page);
+  await expect(counts(page)).toContainText(`${expected.n_40_to_55} of ${expected.n_obs}`);
+  copyFile('cohort.h5ad', 'live.h5ad');
+  await expect(counts(page)).toContainText(`of ${expected.n_patients} observations`);
+  await tab(page, 'Overview').click();
+  await expect(
+    page.getByRole('heading', { name: `${expected.n_patients} patients` })
+  ).toBeVisible();
+  removeFile('live.h5ad');
+  await expect(page.getByRole('alert')).toContainText('live.h5ad');
+  copyFile('cells.h5ad', 'live.h5ad');
+  await expect(heading(page, expected)).toBeVisible();
+  await expect(page.getByRole('alert')).toHaveCount(0);
+});
+
+test('a slow opening shows its progress and can be cancelled', async ({
+  page,
+  refused,
+  expected
+}) => {
+  await page.goto('?reset');
+  const never = '**/pm-lab/anndata/structure*';
+  await page.route(never, () => {});
+  await page.route('**/pm-lab/progress*', route =>
+    route.fulfill({ json: { done: 0.4, what: 'reading obs' } })
+  );
+  await page.locator('.jp-DirListing-item', { hasText: 'cells.h5ad' }).dblclick();
+  await expect(page.getByRole('progressbar', { name: /reading obs/ })).toHaveJSProperty(
+    'value',
+    0.4
+  );
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await expect(page.getByText('Opening was cancelled.')).toBeVisible();
+  await page.unroute(never);
+  await page.getByRole('button', { name: 'Open it' }).click();
+  await expect(heading(page, expected)).toBeVisible();
+});
+
 test('the variables are searched and sorted', async ({ page, refused, expected }) => {
   await openFile(page, 'cells.h5ad');
   await tab(page, 'Variables').click();
@@ -125,10 +190,27 @@ test('the variables are searched and sorted', async ({ page, refused, expected }
   await expect(counts(page)).toContainText(`${left} of ${expected.n_vars.toLocaleString('en')}`);
 });
 
+/** Keep the cells around a type in which a gene was not found. */
+async function withoutGeneAround(page: Page, expected: Expected): Promise<void> {
+  await tab(page, 'Embedding').click();
+  await page.getByRole('combobox', { name: 'Colour', exact: true }).selectOption('a gene …');
+  await page.getByLabel('Colour: gene').fill(expected.gene);
+  await page.getByLabel('Colour: gene').press('Enter');
+  const legend = page.getByRole('region', { name: 'Legend' });
+  await expect(legend).toContainText(expected.gene);
+  await legend.getByText('Filter by value').click();
+  await legend.getByLabel('to', { exact: true }).fill('0');
+  await legend.getByLabel('to', { exact: true }).press('Enter');
+  await selectAround(page, expected);
+  await page.getByRole('button', { name: 'Filter to these' }).click();
+}
+
 test('the selection goes into a notebook that runs', async ({ page, refused, expected }) => {
   await openFile(page, 'cells.h5ad');
   await keepMiddleAges(page);
   await expect(counts(page)).toContainText(`${expected.n_40_to_55} of`);
+  await withoutGeneAround(page, expected);
+  await expect(counts(page)).toContainText(`${expected.n_around_without_gene} of`);
   await page.getByRole('button', { name: 'Open in notebook' }).click();
   const notebook = page.locator('.jp-NotebookPanel');
   await expect(notebook).toContainText('Selection', { timeout: 60000 });
@@ -137,7 +219,7 @@ test('the selection goes into a notebook that runs', async ({ page, refused, exp
   );
   await expect(connected).toBeVisible({ timeout: 60000 });
   await page.menu.clickMenuItem('Run>Run All Cells');
-  const said = `${expected.n_40_to_55} of ${expected.n_obs} observations, `;
+  const said = `${expected.n_around_without_gene} of ${expected.n_obs} observations, `;
   const outputs = notebook.locator('.jp-OutputArea-output');
   await expect(outputs.filter({ hasText: said })).toBeVisible({ timeout: 60000 });
   await expect(connected).toBeVisible({ timeout: 60000 });
