@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Count matrices compress 5 to 50 times; only a bomb declares more than this for what it takes on disk.
 MOST_EXPANSION = 200
 SMALL_BYTES = 256 * 2**20  # below this size the ratio does not matter
+MOST_OBJECTS = 100_000  # groups and datasets: an h5ad has hundreds, and each takes time to look at
 ZARR_CODECS = {
     *("blosc", "bytes", "bz2", "crc32c", "gzip", "lz4", "lzma", "sharding_indexed", "transpose"),
     *("vlen-array", "vlen-bytes", "vlen-utf8", "zlib", "zstd"),
@@ -194,6 +195,10 @@ def check_hdf5(file: h5py.File, path: Path, max_bytes: float | None = None) -> N
         else:
             waiting.extend(_members(item, path))
         seen.add(_address(item))
+        if len(seen) > MOST_OBJECTS:
+            raise DataError(
+                f"{path} holds over {MOST_OBJECTS:,} groups and datasets, which no h5ad needs."
+            )
         referred.extend((item.name, target) for target in _referred(item))
     for name, target in referred:
         if _address(target) not in seen:

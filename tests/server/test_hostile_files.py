@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 import zarr
 
+from pm_lab.datasets.open import check_hdf5
 from pm_lab.server.files import Files
-from pm_lab.server.refusals import Refused
+from pm_lab.server.refusals import Cancelled, Refused
 
 ROUTES = {
     "anndata/structure": {},
@@ -67,6 +68,11 @@ def virtual_dataset(file, victim):
     file["obs"].create_virtual_dataset("x", layout)
 
 
+def crowd(file, victim):
+    for i in range(300):
+        file["uns"].create_group(str(i))
+
+
 def soft_link(file, victim):
     file["obs/y"] = h5py.SoftLink("/obs/x")
 
@@ -75,8 +81,9 @@ def bomb(file, victim):
     file["obs"].create_dataset("z", (10**12,), "i8", chunks=(10**6,), compression="gzip")
 
 
-@pytest.mark.parametrize("harm", [external_link, external_storage, virtual_dataset, soft_link, bomb])
-async def test_a_harmful_file_is_refused_by_every_route(jp_root_dir, call, victim, harm):
+@pytest.mark.parametrize("harm", [external_link, external_storage, virtual_dataset, soft_link, bomb, crowd])
+async def test_a_harmful_file_is_refused_by_every_route(jp_root_dir, call, victim, harm, monkeypatch):
+    monkeypatch.setattr("pm_lab.datasets.open.MOST_OBJECTS", 250)
     path = jp_root_dir / "x.h5ad"
     small().write_h5ad(path)
     with h5py.File(path, "r+") as file:
@@ -225,6 +232,59 @@ def test_few_files_stay_open_and_idle_ones_are_closed(tmp_path):
         files.close_idle(0)
         assert [bool(file) for file in opened] == [False, False, False, True]
         assert used.file["obs/x"].shape == (20,)
+
+
+def test_who_waits_for_anothers_value_stops_when_the_client_has_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("pm_lab.server.files.LOOK_AGAIN", 0.01)
+    path = tmp_path / "x.h5ad"
+    small().write_h5ad(path)
+    files, gone, begun, go_on = Files(2, 60, 10_000), threading.Event(), threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert go_on.wait(60)
+        return 1
+
+    with files.open(path, "x.h5ad") as first, files.open(path, "x.h5ad", gone) as second:
+        maker = threading.Thread(target=first.remember, args=(("a",), slow))
+        maker.start()
+        assert begun.wait(60)
+        gone.set()
+        with pytest.raises(Cancelled):
+            second.remember(("a",), slow)
+        go_on.set()
+        maker.join()
+        assert first.remember(("a",), slow) == 1
+
+
+def test_others_wait_as_long_as_a_file_is_being_opened(tmp_path, monkeypatch):
+    path = tmp_path / "x.h5ad"
+    small().write_h5ad(path)
+    monkeypatch.setattr("pm_lab.server.files.PATIENCE", 0.02)
+    check, begun, go_on = check_hdf5, threading.Event(), threading.Event()
+
+    def slow(*args):
+        begun.set()
+        assert go_on.wait(60)
+        check(*args)
+
+    monkeypatch.setattr("pm_lab.server.files.check_hdf5", slow)
+    files, found = Files(2, 60, 10_000), []
+
+    def read():
+        with files.open(path, "x.h5ad") as handle:
+            found.append(handle.file["obs/x"].shape)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    threads[0].start()
+    assert begun.wait(60)
+    for thread in threads[1:]:
+        thread.start()
+        thread.join(0.2)  # ten times their patience with a file that changes
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert found == [(20,)] * 3
 
 
 def test_what_is_remembered_is_made_once_and_bounded(tmp_path):
