@@ -17,8 +17,9 @@ drevalpy's RandomForest and SimpleNeuralNetwork are run where --peer-python, or 
 environment, names a Python that has drevalpy (an environment of its own: it is under the GPL, and no part of
 pm_lab). They get the same expression, Morgan fingerprints of the same SMILES in the 128 bits that drevalpy
 uses, and the same training, validation and test lines; peers/drevalpy_peer.py says which hyperparameters.
-They take long: --peer-folds limits them to the first folds. One value of each grid is tried, so their seconds
-hold no tuning. Where there is no drevalpy the output says so.
+They take long, half an hour a fold: --peer-folds names the folds to run, and --record adds each to what was
+kept before. One value of each grid is tried, so their seconds hold no tuning. Where there is no drevalpy the
+output says so.
 
 Exits with 1 when a target below is missed, after printing its table; says which were not looked at.
 """
@@ -133,12 +134,13 @@ def with_peers(models: list[str], python: str | None) -> list[str]:
     return models
 
 
-def peer(model: str, split: str, seed: int, python: str, n_folds: int) -> dict:
-    """A model of drevalpy on the first folds of a split of GDSC1."""
+def peer(model: str, split: str, seed: int, python: str, numbers: list[int]) -> dict:
+    """A model of drevalpy on some folds of a split of GDSC1."""
     import pm_lab as pm
 
     screen, said = pm.datasets.load("gdsc1"), []
-    folds = pm.drug_response.folds(screen, split, seed=seed)[:n_folds]
+    every = pm.drug_response.folds(screen, split, seed=seed)
+    folds = [every[number] for number in numbers]
     name = f"drug_response-{model}-{split}-{seed}"
     one = peer_model(model, python, name, said)()
     result = pm.drug_response.benchmark([one], screen, folds=folds, seed=seed)
@@ -192,7 +194,7 @@ def peer_model(model: str, python: str, name: str, said: list) -> type:
     return Peer
 
 
-def results(models: list[str], split: str, seeds: list[int], python=None, peer_folds=5) -> tuple:
+def results(models: list[str], split: str, seeds: list[int], python=None, peer_folds=()) -> tuple:
     """One Benchmark a seed, of all models; and how the intervals did, one row a seed and model."""
     import pandas as pd
 
@@ -242,7 +244,7 @@ def show(found: list, intervals, split: str) -> tuple:
 
 
 def compare_network(found: list):
-    """The network − each other model, on the folds that both ran on (a peer may have run on the first ones).
+    """The network − each other model, on the folds that both ran on (a peer may have run on some).
 
     n_better: folds in which the network is better. A model with one fold is left out.
     """
@@ -365,7 +367,7 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="keep the numbers in benchmarks/results")
     parser.add_argument("--peer-python", default=os.environ.get("PM_LAB_DREVALPY_PYTHON"), metavar="PYTHON")
     parser.add_argument(
-        "--peer-folds", type=int, choices=range(1, 6), default=5, help="drevalpy on the first folds only"
+        "--peer-folds", type=int, nargs="+", choices=range(5), default=[*range(5)], help="drevalpy's folds"
     )
     parser.add_argument("--step", nargs=4, help=argparse.SUPPRESS)  # what a child process does
     arguments = parser.parse_args()

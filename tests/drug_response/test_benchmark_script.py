@@ -59,7 +59,7 @@ def test_a_python_without_drevalpy_is_told_apart(capsys):
 def test_a_peer_learns_from_the_same_pairs_and_stands_in_the_same_table(stand_in, built_in, capsys):
     assert script.with_peers([FOREST], stand_in) == [FOREST]
     assert "0.0 (a stand-in)" in capsys.readouterr().out
-    found, intervals = script.results([FOREST], "LCO", [0], stand_in, peer_folds=2)
+    found, intervals = script.results([FOREST], "LCO", [0], stand_in, peer_folds=[0, 1])
     folds = pm.drug_response.folds(built_in, "LCO", seed=0)[:2]
     means = pm.drug_response.benchmark(["drug_mean"], built_in, folds=folds)
     metrics = means.metrics.columns.drop(["model", "seconds", "peak_gb"])
