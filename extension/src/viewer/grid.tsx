@@ -10,8 +10,8 @@ import React, {
 
 import { AxisName, Column } from '../api';
 import { ColumnMenu } from './column_menu';
-import { cell, typeName } from './format';
 import { Place, moved } from './grid_keys';
+import { HEADER, Header, NAMES, ROW, Row, nameAt, range, sortBy } from './grid_parts';
 import { ViewerModel } from './model';
 import { Pages } from './pages';
 import { Popover } from './popover';
@@ -26,11 +26,7 @@ import {
   scrollHeight,
   scrollTopOf
 } from './scroll';
-import { INDEX } from './state';
 
-const ROW = 26;
-const HEADER = 46;
-const NAMES = 190;
 const BEYOND = 2;
 
 /** Rows from first to end (exclusive), as the table is sorted and filtered. */
@@ -58,7 +54,7 @@ interface GridProps {
 
 /** A table of which only the rows and columns in view are in the page. The focus stays on the grid itself. */
 export const Grid = forwardRef<GridHandle, GridProps>(function Grid(props, handle) {
-  const { model, axis, columns, pages, selection, onSelect, onCopy } = props;
+  const { model, axis, columns, pages, selection } = props;
   const { trans } = model;
   const box = useRef<HTMLDivElement>(null);
   const view = useView(box);
@@ -70,9 +66,7 @@ export const Grid = forwardRef<GridHandle, GridProps>(function Grid(props, handl
   const [from, to] = columnsSeen(edges, view.left, Math.max(0, view.width - NAMES));
   const first = Math.max(0, Math.floor(position));
   const end = Math.min(n, Math.ceil(position + scale.viewHeight / ROW) + BEYOND);
-  const [active, setActive] = useState<Place>({ row: 0, column: -1 });
   const [menu, setMenu] = useState<number | null>(null);
-  const anchor = useRef(0);
   const id = (place: Place) => `pml-${model.id}-${axis}-${place.row}-${place.column}`;
 
   useEffect(() => {
@@ -86,69 +80,19 @@ export const Grid = forwardRef<GridHandle, GridProps>(function Grid(props, handl
     }
   }, [pages, first, end, from, to, view.height]);
 
-  const seeColumn = (column: number) => {
-    const element = box.current;
-    if (element && column >= 0) {
-      const [left, right] = [edges[column], edges[column + 1]];
-      const width = element.clientWidth - NAMES;
-      if (left < element.scrollLeft) {
-        element.scrollLeft = left;
-      } else if (right > element.scrollLeft + width) {
-        element.scrollLeft = right - width;
-      }
-    }
-  };
-  const goTo = (place: Place) => {
-    setActive(place);
-    seeColumn(place.column);
-    if (place.row >= 0) {
-      setPosition(positionToSee(place.row, position, scale));
-    }
-  };
+  const { active, setActive, goTo, select, onKeyDown } = useActiveCell({
+    ...{ props, box, edges, scale, position, setPosition },
+    onMenu: setMenu
+  });
   useImperativeHandle(handle, () => ({
     seen: () => ({ first, end: Math.min(n, Math.ceil(position + scale.viewHeight / ROW)) }),
     goTo: column => goTo({ row: active.row, column })
   }));
 
-  const select = (row: number, extend: boolean) => {
-    if (!extend) {
-      anchor.current = row;
-    }
-    const [low, high] = [Math.min(anchor.current, row), Math.max(anchor.current, row)];
-    onSelect({ first: low, end: high + 1 });
-  };
-  const onKeyDown = (event: React.KeyboardEvent) => {
-    const row = active.row;
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'c') {
-      onCopy();
-    } else if (event.key === 'Escape' && selection) {
-      onSelect(null);
-    } else if (row < 0 && (event.key === 'Enter' || event.key === ' ')) {
-      sortBy(model, axis, nameAt(columns, active.column));
-    } else if (row < 0 && active.column >= 0 && event.key === 'ArrowDown' && event.altKey) {
-      setMenu(active.column);
-    } else if (row >= 0 && event.key === ' ') {
-      select(row, event.shiftKey);
-    } else {
-      const limits = { rows: n, columns: columns.length, page: Math.floor(scale.viewHeight / ROW) };
-      const next = moved(active, event, limits);
-      if (!next) {
-        return;
-      }
-      if (event.shiftKey && next.row >= 0 && next.row !== row && row >= 0) {
-        if (!selection) {
-          anchor.current = row;
-        }
-        select(next.row, true);
-      }
-      goTo(next);
-    }
-    event.preventDefault();
-    event.stopPropagation();
-  };
-
   const rows = Array.from({ length: Math.max(0, end - first) }, (_, i) => first + i);
-  const seenActive = active.row < 0 || (active.row >= first && active.row < end);
+  const seenActive =
+    (active.row < 0 || (active.row >= first && active.row < end)) &&
+    (active.column < 0 || (active.column >= from && active.column < to));
   return (
     <div className="pml-GridBox">
       <div
@@ -230,24 +174,112 @@ export const Grid = forwardRef<GridHandle, GridProps>(function Grid(props, handl
         )}
       </p>
       {menu !== null && menu < columns.length && (
-        <Popover
-          label={trans.__('Column %1', columns[menu].name)}
+        <MenuOfColumn
+          model={model}
+          axis={axis}
+          column={columns[menu]}
           left={clamp(NAMES + edges[menu] - view.left, 0, view.width - 310)}
-          top={HEADER}
           onClose={() => setMenu(null)}
-        >
-          <ColumnMenu
-            key={columns[menu].name}
-            model={model}
-            axis={axis}
-            column={columns[menu]}
-            onClose={() => setMenu(null)}
-          />
-        </Popover>
+        />
       )}
     </div>
   );
 });
+
+interface MenuProps {
+  model: ViewerModel;
+  axis: AxisName;
+  column: Column;
+  left: number;
+  onClose: () => void;
+}
+
+function MenuOfColumn({ model, axis, column, left, onClose }: MenuProps): JSX.Element {
+  const label = model.trans.__('Column %1', column.name);
+  return (
+    <Popover label={label} left={left} top={HEADER} onClose={onClose}>
+      <ColumnMenu key={column.name} model={model} axis={axis} column={column} onClose={onClose} />
+    </Popover>
+  );
+}
+
+interface ActiveCellOptions {
+  props: GridProps;
+  box: React.RefObject<HTMLDivElement>;
+  edges: number[];
+  scale: Scale;
+  position: number;
+  setPosition: (position: number) => void;
+  onMenu: (column: number) => void;
+}
+
+/** The cell that keys act on, and what they do: move, select, sort, copy, open a menu. */
+function useActiveCell(options: ActiveCellOptions) {
+  const { props, box, edges, scale, position, setPosition, onMenu } = options;
+  const { model, axis, columns, selection, onSelect, onCopy } = props;
+  const [active, setActive] = useState<Place>({ row: 0, column: -1 });
+  const anchor = useRef(0);
+  const seeColumn = (column: number) => {
+    const element = box.current;
+    if (element && column >= 0) {
+      const [left, right] = [edges[column], edges[column + 1]];
+      const width = element.clientWidth - NAMES;
+      if (left < element.scrollLeft) {
+        element.scrollLeft = left;
+      } else if (right > element.scrollLeft + width) {
+        element.scrollLeft = right - width;
+      }
+    }
+  };
+  const goTo = (place: Place) => {
+    setActive(place);
+    seeColumn(place.column);
+    if (place.row >= 0) {
+      setPosition(positionToSee(place.row, position, scale));
+    }
+  };
+  const select = (row: number, extend: boolean) => {
+    if (!extend) {
+      anchor.current = row;
+    }
+    const [low, high] = [Math.min(anchor.current, row), Math.max(anchor.current, row)];
+    onSelect({ first: low, end: high + 1 });
+  };
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    const row = active.row;
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'c') {
+      onCopy();
+    } else if (event.key === 'Escape' && selection) {
+      onSelect(null);
+    } else if (row < 0 && (event.key === 'Enter' || event.key === ' ')) {
+      sortBy(model, axis, nameAt(columns, active.column));
+    } else if (row < 0 && active.column >= 0 && event.key === 'ArrowDown' && event.altKey) {
+      onMenu(active.column);
+    } else if (row >= 0 && event.key === ' ') {
+      select(row, event.shiftKey);
+    } else {
+      const limits = {
+        rows: scale.n,
+        columns: columns.length,
+        page: Math.floor(scale.viewHeight / ROW)
+      };
+      const next = moved(active, event, limits);
+      if (!next) {
+        return;
+      }
+      if (event.shiftKey && next.row >= 0 && next.row !== row && row >= 0) {
+        if (!selection) {
+          anchor.current = row;
+        }
+        select(next.row, true);
+      }
+      goTo(next);
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return { active, setActive, goTo, select, onKeyDown };
+}
 
 /** The size of the grid and how far it is scrolled sideways. */
 function useView(box: React.RefObject<HTMLDivElement>) {
@@ -318,144 +350,6 @@ function usePosition(box: React.RefObject<HTMLDivElement>, scale: Scale) {
   return { position, setPosition, onScroll };
 }
 
-interface HeaderProps {
-  model: ViewerModel;
-  axis: AxisName;
-  columns: Column[];
-  column: number;
-  id: string;
-  left: number;
-  width: number;
-  active: boolean;
-  onMenu: () => void;
-}
-
-function Header(props: HeaderProps): JSX.Element {
-  const { model, axis, columns, column, id, left, width, active, onMenu } = props;
-  const { trans } = model;
-  const names = column < 0;
-  const label = names ? model.structure[axis].index : columns[column].name;
-  const { sort, descending } = model.state.values.tables[axis];
-  const sorted = sort === nameAt(columns, column);
-  const filtered = !names && isFiltered(model, axis, label);
-  const classes = ['pml-Head', names && 'pml-mod-name', active && 'pml-mod-active'];
-  return (
-    <div
-      id={id}
-      role="columnheader"
-      className={classes.filter(Boolean).join(' ')}
-      aria-colindex={column + 2}
-      aria-sort={sorted ? (descending ? 'descending' : 'ascending') : 'none'}
-      style={names ? { width } : { width, left }}
-    >
-      <button
-        className="pml-Head-sort"
-        tabIndex={-1}
-        title={trans.__('Sort by %1', label)}
-        onClick={() => sortBy(model, axis, nameAt(columns, column))}
-      >
-        <span className="pml-Head-name">
-          {label === '_index' ? trans.__('name') : label}
-          {sorted && <span aria-hidden>{descending ? ' ▾' : ' ▴'}</span>}
-        </span>
-        <span className="pml-Head-type">
-          {names ? trans.__('row name') : typeName(columns[column].type, trans)}
-        </span>
-      </button>
-      {!names && (
-        <button
-          className={filtered ? 'pml-Head-menu pml-mod-filtered' : 'pml-Head-menu'}
-          tabIndex={-1}
-          aria-haspopup="dialog"
-          aria-label={trans.__('Values and filter of %1', label)}
-          onClick={onMenu}
-        >
-          <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden>
-            <path d="M2 3h12l-4.600 5.500V13l-2.800 1.200V8.500z" />
-          </svg>
-        </button>
-      )}
-    </div>
-  );
-}
-
-function isFiltered(model: ViewerModel, axis: AxisName, column: string): boolean {
-  return model.filters(axis).some(one => 'column' in one && one.column === column);
-}
-
-interface RowProps {
-  row: number;
-  pages: Pages;
-  edges: number[];
-  from: number;
-  to: number;
-  id: (place: Place) => string;
-  active: number | null;
-  selected: boolean;
-  onPress: (column: number, extend: boolean) => void;
-}
-
-function Row(props: RowProps): JSX.Element {
-  const { row, pages, edges, from, to, id, active, selected, onPress } = props;
-  const name = pages.name(row);
-  const classes = ['pml-GridRow', row % 2 && 'pml-mod-odd', selected && 'pml-mod-selected'];
-  return (
-    <div
-      role="row"
-      aria-rowindex={row + 2}
-      aria-selected={selected}
-      className={classes.filter(Boolean).join(' ')}
-      style={{ height: ROW }}
-    >
-      <div
-        id={id({ row, column: -1 })}
-        role="rowheader"
-        aria-colindex={1}
-        className={`pml-Cell pml-mod-name${active === -1 ? ' pml-mod-active' : ''}`}
-        style={{ width: NAMES }}
-        title={name}
-        onMouseDown={event => onPress(-1, event.shiftKey)}
-      >
-        {name ?? '…'}
-      </div>
-      {range(from, to).map(column => {
-        const value = pages.value(row, column);
-        const numeric = typeof value === 'number';
-        return (
-          <div
-            key={column}
-            id={id({ row, column })}
-            role="gridcell"
-            aria-colindex={column + 2}
-            className={`pml-Cell${numeric ? ' pml-mod-number' : ''}${
-              active === column ? ' pml-mod-active' : ''
-            }${value === null ? ' pml-mod-missing' : ''}`}
-            style={{ left: NAMES + edges[column], width: edges[column + 1] - edges[column] }}
-            title={value === undefined || value === null ? undefined : String(value)}
-            onMouseDown={event => onPress(column, event.shiftKey)}
-          >
-            {value === undefined ? '…' : value === null ? '–' : cell(value)}
-          </div>
-        );
-      })}
-    </div>
-  );
-}
-
-/** The next order of a column: up, down, as in the file. */
-function sortBy(model: ViewerModel, axis: AxisName, column: string): void {
-  const { sort, descending } = model.state.values.tables[axis];
-  if (sort !== column) {
-    model.state.setTable(axis, { sort: column, descending: false });
-  } else {
-    model.state.setTable(axis, descending ? { sort: '', descending: false } : { descending: true });
-  }
-}
-
-function nameAt(columns: Column[], column: number): string {
-  return column < 0 ? INDEX : columns[column].name;
-}
-
 /** Left edges of the columns, and the right edge of the last, from the end of the names. */
 function edgesOf(columns: Column[]): number[] {
   const edges = [0];
@@ -464,8 +358,4 @@ function edgesOf(columns: Column[]): number[] {
     edges.push(edges[edges.length - 1] + clamp(name.length * 8 + 52, wide ? 130 : 100, 280));
   }
   return edges;
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 }
