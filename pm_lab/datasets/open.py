@@ -196,9 +196,7 @@ def check_hdf5(file: h5py.File, path: Path, max_bytes: float | None = None) -> N
             waiting.extend(_members(item, path))
         seen.add(_address(item))
         if len(seen) > MOST_OBJECTS:
-            raise DataError(
-                f"{path} holds over {MOST_OBJECTS:,} groups and datasets, which no h5ad needs."
-            )
+            raise DataError(f"{path} holds over {MOST_OBJECTS:,} groups and datasets, which no h5ad needs.")
         referred.extend((item.name, target) for target in _referred(item))
     for name, target in referred:
         if _address(target) not in seen:
