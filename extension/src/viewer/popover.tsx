@@ -20,7 +20,9 @@ export function Popover({ label, left, top, onClose, children }: PopoverProps): 
     const before = document.activeElement as HTMLElement | null;
     box.current?.querySelector<HTMLElement>(FOCUSABLE)?.focus();
     const outside = (event: PointerEvent) => {
-      if (!box.current?.contains(event.target as Node)) {
+      // The button that opened it closes it by its own click.
+      const inside = box.current?.closest('.pml-Anchor') ?? box.current;
+      if (!inside?.contains(event.target as Node)) {
         close.current();
       }
     };

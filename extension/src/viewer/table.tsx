@@ -163,7 +163,7 @@ function TableBar(props: BarProps): JSX.Element {
           className="jp-mod-styled pml-Button"
           aria-haspopup="dialog"
           aria-expanded={choosing}
-          onClick={() => setChoosing(true)}
+          onClick={() => setChoosing(!choosing)}
         >
           {hidden ? trans.__('Columns (%1 hidden)', count(hidden)) : trans.__('Columns')}
         </button>

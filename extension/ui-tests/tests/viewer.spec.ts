@@ -96,7 +96,8 @@ test('a category is counted and filtered, and the selection is exported', async 
     .getByRole('dialog', { name: 'Columns' })
     .getByRole('button', { name: 'cell_type' })
     .click();
-  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Columns', exact: true }).click();
+  await expect(page.getByRole('dialog')).toHaveCount(0);
   await page.getByRole('button', { name: 'Values and filter of cell_type' }).click();
   const menu = page.getByRole('dialog', { name: 'Column cell_type' });
   for (const [name, n] of Object.entries(expected.cell_types)) {
