@@ -147,7 +147,11 @@ def jupyterlab(tmp_path_factory):
             yield f"http://127.0.0.1:{port}/?token={token}"
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:  # a worker of anyio stays where a kernel was just starting
+                server.kill()
+                server.wait()
 
 
 def _own_settings(folder):
