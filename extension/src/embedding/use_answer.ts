@@ -2,6 +2,7 @@ import { useCallback, useEffect, useState } from 'react';
 
 import { RequestError, asRequestError } from '../api';
 import { Progress } from '../viewer/model';
+import { useWhileShown } from '../viewer/shown';
 
 /** What a request has brought so far. */
 export interface Answer<T> {
@@ -19,8 +20,9 @@ type Ask<T> = (signal: AbortSignal, onProgress: (progress: Progress) => void) =>
 
 const NOTHING = { value: null, error: null, busy: false, progress: null, cancelled: false };
 
-/** Ask whenever the key changes; the request before is given up. A null key asks nothing. */
-export function useAnswer<T>(key: string | null, ask: Ask<T>): Answer<T> {
+/** Ask whenever the key changes and is seen; the request before is given up. A null key asks nothing. */
+export function useAnswer<T>(wanted: string | null, ask: Ask<T>): Answer<T> {
+  const key = useWhileShown(wanted);
   const [state, setState] = useState<Omit<Answer<T>, 'cancel' | 'again'>>(NOTHING);
   const [round, setRound] = useState(0);
   const [running, setRunning] = useState<AbortController | null>(null);

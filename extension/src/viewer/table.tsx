@@ -9,6 +9,7 @@ import { ViewerModel, useModel } from './model';
 import { Pages } from './pages';
 import { Popover } from './popover';
 import { Problem } from './problem';
+import { useWhileShown } from './shown';
 import { MOST_COPIED, copyRows, exportRows, tableQuery } from './take_out';
 
 const SEARCH_AFTER = 300;
@@ -18,7 +19,9 @@ export function AxisTable({ model, axis }: { model: ViewerModel; axis: AxisName 
   useModel(model);
   const { hidden } = model.state.values.tables[axis];
   const { columns: all } = model.structure[axis];
-  const columns = useMemo(() => all.filter(({ name }) => !hidden.includes(name)), [all, hidden]);
+  const columns = useWhileShown(
+    useMemo(() => all.filter(({ name }) => !hidden.includes(name)), [all, hidden])
+  );
   const pages = usePages(model, axis, columns);
   const [selection, setSelection] = useState<Selection | null>(null);
   useEffect(() => setSelection(null), [pages]);
@@ -54,7 +57,7 @@ export function AxisTable({ model, axis }: { model: ViewerModel; axis: AxisName 
 
 /** The pages of the table as it is now; a change of order, filters, columns or file begins anew. */
 function usePages(model: ViewerModel, axis: AxisName, columns: Column[]): Pages {
-  const query = JSON.stringify([tableQuery(model, axis), model.etag, model.path]);
+  const query = useWhileShown(JSON.stringify([tableQuery(model, axis), model.etag, model.path]));
   const pages = useMemo(() => {
     const asked = tableQuery(model, axis);
     return new Pages(

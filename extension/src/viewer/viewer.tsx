@@ -5,6 +5,7 @@ import { FilterBar } from './filter_bar';
 import { ViewerModel, useModel } from './model';
 import { Overview } from './overview';
 import { Problem } from './problem';
+import { Shown } from './shown';
 import { TABS, TabName } from './state';
 import { AxisTable } from './table';
 
@@ -96,7 +97,9 @@ function Panels({ model, tab }: { model: ViewerModel; tab: TabName }): JSX.Eleme
         >
           <Boundary trans={model.trans}>
             <React.Suspense fallback={waiting}>
-              <Panel name={name} model={model} />
+              <Shown.Provider value={name === tab}>
+                <Panel name={name} model={model} />
+              </Shown.Provider>
             </React.Suspense>
           </Boundary>
         </div>
