@@ -1,5 +1,13 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import { TranslationBundle, nullTranslator } from '@jupyterlab/translation';
+
+let trans: TranslationBundle = nullTranslator.load('pm_lab');
+
+/** What is said of failures is said in the language of these words from now on. */
+export function translateBy(words: TranslationBundle): void {
+  trans = words;
+}
 
 /** What the server says when it cannot answer: what is wrong, where, and how to mend it. */
 export class RequestError extends Error {
@@ -183,9 +191,9 @@ export async function request<T>(
     // Such as the page of a hub that asks to sign in again.
     throw new RequestError(
       response.status,
-      'The answer does not come from pm_lab.',
+      trans.__('The answer does not come from pm_lab.'),
       '',
-      'Reload the page: a new sign-in may be needed.'
+      trans.__('Reload the page: a new sign-in may be needed.')
     );
   }
 }
@@ -234,7 +242,12 @@ async function send(
     if (options.signal?.aborted) {
       throw error;
     }
-    throw new RequestError(0, 'The server does not answer.', '', 'Is JupyterLab still running?');
+    throw new RequestError(
+      0,
+      trans.__('The server does not answer.'),
+      '',
+      trans.__('Is JupyterLab still running?')
+    );
   }
   if (!response.ok && response.status !== 304) {
     throw await problem(response);
@@ -252,12 +265,12 @@ async function problem(response: Response): Promise<RequestError> {
   if (response.status === 404 && !said.what) {
     return new RequestError(
       404,
-      'The server half of pm_lab is not running.',
+      trans.__('The server half of pm_lab is not running.'),
       '',
-      'Run pm-lab doctor in the environment that JupyterLab runs in.'
+      trans.__('Run pm-lab doctor in the environment that JupyterLab runs in.')
     );
   }
-  const what = said.what ?? said.message ?? `The server answered ${response.status}.`;
+  const what = said.what ?? said.message ?? trans.__('The server answered %1.', response.status);
   return new RequestError(response.status, what, said.where ?? '', said.mend ?? '');
 }
 

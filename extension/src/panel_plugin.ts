@@ -6,7 +6,7 @@ import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, TranslationBundle, nullTranslator } from '@jupyterlab/translation';
 import { LabIcon, buildIcon, tableRowsIcon, usersIcon } from '@jupyterlab/ui-components';
 
-import { RequestError, request } from './api';
+import { RequestError, request, translateBy } from './api';
 import { CourseNotebook, SectionName } from './panel/answers';
 import { Panel } from './panel/host';
 import { panelIcon } from './panel/icon';
@@ -39,6 +39,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
   ) => {
     const start = performance.now();
     const trans = (translator ?? nullTranslator).load('pm_lab');
+    translateBy(trans);
     const folder = () => browser?.model.path ?? '';
     const openNotebook = (name: string, where?: string) =>
       openCopy(app, trans, name, where ?? folder());

@@ -7,6 +7,7 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, TranslationBundle, nullTranslator } from '@jupyterlab/translation';
 
+import { translateBy } from './api';
 import { ViewerContent } from './viewer/content';
 import {
   AnnDataDocument,
@@ -70,6 +71,7 @@ export const viewer: JupyterFrontEndPlugin<void> = {
   ) => {
     performance.mark('pm-lab:activate:start');
     const trans = (translator ?? nullTranslator).load('pm_lab');
+    translateBy(trans);
     const files = new WidgetTracker<AnnDataDocument>({ namespace: 'pm-lab-anndata' });
     const folders = new WidgetTracker<FolderWidget>({ namespace: 'pm-lab-anndata-folder' });
     const current = followSettings(settings, () => {

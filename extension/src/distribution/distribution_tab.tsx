@@ -254,7 +254,7 @@ async function savePicture(
   const options = { answer, plot, width: PICTURE_WIDTH, least, trans };
   const picture = distributionPicture(title, lines, options);
   const name = [model.structure.name, answer.name, answer.by, plot].filter(Boolean).join('_');
-  await (format === 'svg' ? saveSvg(picture, name) : savePng(picture, name));
+  await (format === 'svg' ? saveSvg(picture, name) : savePng(picture, name, trans));
 }
 
 /** What a picture that leaves the page does not show. */

@@ -1,3 +1,5 @@
+import { TranslationBundle } from '@jupyterlab/translation';
+
 import { SvgElement, toText } from './svg';
 
 const SHARPNESS = 2; // pixels of the PNG to one of the picture
@@ -8,7 +10,11 @@ export function saveSvg(picture: SvgElement, name: string): void {
 }
 
 /** Save a picture as a PNG file. */
-export async function savePng(picture: SvgElement, name: string): Promise<void> {
+export async function savePng(
+  picture: SvgElement,
+  name: string,
+  trans: TranslationBundle
+): Promise<void> {
   const url = URL.createObjectURL(new Blob([toText(picture)], { type: 'image/svg+xml' }));
   try {
     const image = new Image();
@@ -20,7 +26,7 @@ export async function savePng(picture: SvgElement, name: string): Promise<void> 
     canvas.getContext('2d')!.drawImage(image, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise<Blob | null>(done => canvas.toBlob(done, 'image/png'));
     if (!blob) {
-      throw new Error('The browser could not make the picture.');
+      throw new Error(trans.__('The browser could not make the picture.'));
     }
     save(blob, `${name}.png`);
   } finally {

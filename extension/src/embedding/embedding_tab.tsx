@@ -189,7 +189,7 @@ async function savePicture(
   if (format === 'svg') {
     saveSvg(picture, name);
   } else {
-    await savePng(picture, name);
+    await savePng(picture, name, model.trans);
   }
 }
 
