@@ -71,7 +71,7 @@ function Embedding({ model, chosen }: { model: ViewerModel; chosen: ChosenEmbedd
   const [mode, setMode] = useState<Mode>('move');
   const [by, setBy] = useState<PaintedBy | null>(null);
   const plot = useRef<PointPlot | null>(null);
-  const { lasso, select, clear } = useLasso(model, embedding.name, x, y);
+  const { lasso, outlined, select, clear } = useLasso(model, embedding.name, x, y);
   const names: [string, string] = [axisName(embedding.name, x), axisName(embedding.name, y)];
   const save = (format: 'png' | 'svg') => {
     const shown = { points, colours, mask, emphasised, names };
@@ -103,7 +103,7 @@ function Embedding({ model, chosen }: { model: ViewerModel; chosen: ChosenEmbedd
           painting={model.settings.painting ?? 'auto'}
           axisNames={names}
           label={label(model, names, points.value, colours.value)}
-          polygon={lasso?.polygon ?? null}
+          polygon={outlined?.polygon ?? null}
           onLasso={select}
           onPaintedBy={setBy}
           plot={plot}
@@ -143,13 +143,17 @@ function useEmphasis(colours: Colours | null) {
   return { emphasised, emphasise };
 }
 
-/** The lasso that is drawn on this embedding, as the filter that it would be. */
+/** The lasso that is drawn on this embedding, as the filter that it would be; before one is drawn, the filter. */
 function useLasso(model: ViewerModel, key: string, x: number, y: number) {
   const [lasso, setLasso] = useState<Lasso | null>(null);
   useEffect(() => setLasso(null), [model.etag, key, x, y]);
   const select = (polygon: Point[], tolerance: number) =>
     setLasso({ kind: 'lasso', key, x, y, polygon: simplified(polygon, tolerance) });
-  return { lasso, select, clear: () => setLasso(null) };
+  const inForce = model
+    .filters('obs')
+    .find(one => one.kind === 'lasso' && one.key === key && one.x === x && one.y === y);
+  const outlined = lasso ?? (inForce as Lasso | undefined) ?? null;
+  return { lasso, outlined, select, clear: () => setLasso(null) };
 }
 
 interface Shown {
