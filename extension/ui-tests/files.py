@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_files(folder: Path) -> None:
-    """Write cells.h5ad, cells.zarr, cohort.h5ad and expected.json into an empty folder."""
+    """Write cells.h5ad, cells.zarr, cohort.h5ad, batches.h5ad and expected.json into an empty folder."""
     import warnings
 
     import pm_lab as pm
@@ -24,7 +24,25 @@ def write_files(folder: Path) -> None:
         cells.write_h5ad(folder / "cells.h5ad")
         cells.write_zarr(folder / "cells.zarr")
         cohort.bulk.write_h5ad(folder / "cohort.h5ad")
+        _batches().write_h5ad(folder / "batches.h5ad")
     (folder / "expected.json").write_text(json.dumps(_expected(cells, cohort.bulk), indent=1))
+
+
+# More cells than the smallest number of points that the settings allow, and a batch that is rare.
+BATCHES = {"first": 1100, "second": 460, "third": 37}
+
+
+def _batches():
+    import anndata
+    import numpy as np
+    import pandas as pd
+
+    n = sum(BATCHES.values())
+    batch = pd.Categorical(np.repeat(list(BATCHES), list(BATCHES.values())))
+    obs = pd.DataFrame({"batch": batch, "cell_type": "T cell"}, index=[f"cell{i}" for i in range(n)])
+    obs["cell_type"] = obs["cell_type"].astype("category")
+    layout = np.random.default_rng(0).normal(size=(n, 2)).astype("float32")
+    return anndata.AnnData(np.ones((n, 2), "float32"), obs=obs, obsm={"X_umap": layout})
 
 
 def _layout(cells):
@@ -52,6 +70,8 @@ def _expected(cells, patients) -> dict:
         "n_around_without_gene": int((inside & middle & (values == 0)).sum()),
         "stages_around": stages[stages > 0].to_dict(),
         "age_by_type": {name: [int(row["size"]), float(row["median"])] for name, row in by_type.iterrows()},
+        "batches": BATCHES,
+        "n_in_batches": sum(BATCHES.values()),
         "n_obs": cells.n_obs,
         "n_vars": cells.n_vars,
         "n_patients": patients.n_obs,

@@ -6,7 +6,9 @@ import {
   expect,
   expectAccessible,
   openFile,
+  keepMiddleAges,
   picture,
+  savedSvg,
   selectAround,
   shown,
   tab,
@@ -67,9 +69,54 @@ test('a gene colours the cells', async ({ page, refused, expected }) => {
   await expect(legend(page)).toContainText(String(without));
   await page.screenshot({ path: picture('gene') });
   await expectAccessible(page, '.pml-Viewer');
-  const download = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Save as SVG' }).click();
-  expect((await download).suggestedFilename()).toContain(expected.gene);
+  const saved = await savedSvg(page, 'gene');
+  expect(saved.file).toContain(expected.gene);
+  expect(saved.circles).toBe(expected.n_obs);
+  expect(saved.bar).toBe(1);
+  expect(saved.texts).toContain(expected.gene);
+});
+
+test('the saved picture has its points and the legend', async ({ page, refused, expected }) => {
+  await openEmbedding(page, expected);
+  await expect(legend(page).getByRole('row').first()).toBeVisible();
+  const { circles, rectangles, texts } = await savedSvg(page, 'embedding');
+  const types = Object.keys(expected.cell_types);
+  expect(circles).toBe(expected.n_obs);
+  expect(rectangles).toBe(1 + types.length); // the ground and the keys of the legend
+  expect(texts).toEqual(expect.arrayContaining(['cell_type', ...types]));
+});
+
+test('a tab that is hidden asks for nothing', async ({ page, refused, expected }) => {
+  await openEmbedding(page, expected);
+  const masks: string[] = [];
+  page.on('request', request => {
+    if (request.url().includes('anndata/mask')) {
+      masks.push(request.url());
+    }
+  });
+  await keepMiddleAges(page);
+  const grid = page.getByRole('grid', { name: 'Observations' });
+  await expect(grid).toHaveAttribute('aria-rowcount', String(expected.n_40_to_55 + 1));
+  expect(masks).toEqual([]);
+  await tab(page, 'Embedding').click();
+  await expect(page.locator('.pml-PlotStatus')).toContainText(
+    `${expected.n_40_to_55} match the filters`
+  );
+  expect(masks).toHaveLength(1);
+});
+
+test('a lasso that is a filter is outlined after a reload', async ({ page, refused, expected }) => {
+  await openEmbedding(page, expected);
+  await selectAround(page, expected);
+  await selected(page).getByRole('button', { name: 'Filter to these' }).click();
+  await expect(counts(page)).toContainText(`${expected.n_around} of ${expected.n_obs}`);
+  await page.waitForTimeout(2500); // JupyterLab saves its layout after a second or so
+  await page.reload({ waitForIsReady: false });
+  const outline = page.locator('path.pml-Lasso');
+  await expect(outline).toHaveCount(1, { timeout: 60000 });
+  await expect(selected(page)).toHaveCount(0);
+  await page.getByRole('button', { name: /^Remove filter: inside the lasso/ }).click();
+  await expect(outline).toHaveCount(0);
 });
 
 test('a category seen alone gives way to the next colour', async ({ page, refused, expected }) => {
@@ -139,5 +186,9 @@ test('a distribution has the numbers of pandas', async ({ page, refused, expecte
     ).toBeVisible();
   }
   await page.screenshot({ path: picture('distribution') });
+  const { paths, texts } = await savedSvg(page, 'distribution');
+  const types = Object.keys(expected.age_by_type);
+  expect(paths).toBeGreaterThanOrEqual(types.length);
+  expect(texts).toEqual(expect.arrayContaining(types));
   await expectAccessible(page, '.pml-Viewer');
 });

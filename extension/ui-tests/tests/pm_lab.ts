@@ -25,6 +25,8 @@ export interface Expected {
   age_by_type: Record<string, [number, number]>;
   first_variables: string[];
   n_variables_with_cd3: number;
+  batches: Record<string, number>;
+  n_in_batches: number;
 }
 
 const BUILD = path.resolve(__dirname, '../../../build');
@@ -103,6 +105,31 @@ export async function selectAround(page: Page, { around }: Expected): Promise<vo
     await page.getByLabel(label, { exact: true }).fill(String(value));
   }
   await page.getByLabel('y to', { exact: true }).press('Enter');
+}
+
+/** What a picture that is saved as SVG draws and says; it has to be XML that a browser shows. */
+export async function savedSvg(page: Page, name: string) {
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Save as SVG' }).click();
+  const saved = await download;
+  const file = picture(name).replace(/png$/, 'svg');
+  await saved.saveAs(file);
+  const drawn = await page.evaluate(
+    content => {
+      const root = new DOMParser().parseFromString(content, 'image/svg+xml').documentElement;
+      const texts = [...root.querySelectorAll('text, parsererror')].map(one => one.textContent!);
+      const number = (tag: string) => root.querySelectorAll(tag).length;
+      const shapes = {
+        circles: number('circle'),
+        rectangles: number('rect'),
+        paths: number('path')
+      };
+      return { root: root.tagName, bar: number('linearGradient'), ...shapes, texts };
+    },
+    fs.readFileSync(file, 'utf8')
+  );
+  expect(drawn.root).toBe('svg');
+  return { file: saved.suggestedFilename(), ...drawn };
 }
 
 /** axe-core finds nothing serious or critical in what a selector holds. */
