@@ -219,10 +219,13 @@ test('the selection goes into a notebook that runs', async ({ page, refused, exp
     '.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]'
   );
   await expect(connected).toBeVisible({ timeout: 60000 });
-  await page.menu.clickMenuItem('Run>Run All Cells');
   const said = `${expected.n_around_without_gene} of ${expected.n_obs} observations, `;
   const outputs = notebook.locator('.jp-OutputArea-output');
-  await expect(outputs.filter({ hasText: said })).toBeVisible({ timeout: 60000 });
+  // JupyterLab now and then drops a command given to a kernel that has just come up.
+  await expect(async () => {
+    await page.menu.clickMenuItem('Run>Run All Cells');
+    await expect(outputs.filter({ hasText: said })).toBeVisible({ timeout: 40000 });
+  }).toPass({ timeout: 130000 });
   await expect(connected).toBeVisible({ timeout: 60000 });
   const failed = notebook.locator('[data-mime-type="application/vnd.jupyter.error"]');
   await expect(failed).toHaveCount(0);
