@@ -221,10 +221,10 @@ test('the selection goes into a notebook that runs', async ({ page, refused, exp
   await expect(connected).toBeVisible({ timeout: 60000 });
   const said = `${expected.n_around_without_gene} of ${expected.n_obs} observations, `;
   const outputs = notebook.locator('.jp-OutputArea-output');
-  // JupyterLab now and then drops a command given to a kernel that has just come up.
+  // JupyterLab now and then drops a command given in the moment in which a kernel comes up.
   await expect(async () => {
     await page.menu.clickMenuItem('Run>Run All Cells');
-    await expect(outputs.filter({ hasText: said })).toBeVisible({ timeout: 40000 });
+    await expect(outputs.filter({ hasText: said })).toBeVisible({ timeout: 20000 });
   }).toPass({ timeout: 130000 });
   await expect(connected).toBeVisible({ timeout: 60000 });
   const failed = notebook.locator('[data-mime-type="application/vnd.jupyter.error"]');
