@@ -21,6 +21,8 @@ from pm_lab.server.working_copies import save_new
 PACKAGE = Path(pm_lab.__file__).parent
 FIRST = "00_welcome.ipynb"
 CASE_STUDIES = "case_studies"
+# Of a working copy, or of a notebook that the viewer wrote beside a file, the name is another.
+NUMBERED, NAMED = re.compile(r"\d\d_\w+\.ipynb"), re.compile(r"\w+\.ipynb")
 
 RUNTIME = re.compile(r"About (\d[\d.,]*\s*(?:s|min|minutes))\b")
 MEMORY = re.compile(r"\b(\d[\d.,]*\s*[MG]B)\b")
@@ -57,7 +59,9 @@ def notebooks() -> dict[str, Path]:
     """Where each notebook is, by its name; beside the package in a checkout, inside it in a wheel."""
     for place in (PACKAGE / "notebooks", PACKAGE.parent / "notebooks"):
         if (place / FIRST).is_file():
-            files = [*sorted(place.glob("*.ipynb")), *sorted((place / CASE_STUDIES).glob("*.ipynb"))]
+            course = [file for file in place.iterdir() if NUMBERED.fullmatch(file.name)]
+            studies = [file for file in place.glob(f"{CASE_STUDIES}/*") if NAMED.fullmatch(file.name)]
+            files = [*sorted(course), *sorted(studies)]
             return {file.relative_to(place).as_posix().removesuffix(".ipynb"): file for file in files}
     return {}
 

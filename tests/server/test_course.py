@@ -1,5 +1,7 @@
 """The list of the course, and working copies of its notebooks."""
 
+import shutil
+
 import nbformat
 import pytest
 
@@ -86,6 +88,17 @@ async def test_a_folder_that_cannot_be_written_is_named(call, jp_root_dir, jp_se
     status, answer = await call("course", "POST", {"name": "00_welcome", "folder": ""})
     assert status == 403 and "cannot be written" in answer["what"]
     assert str(jp_root_dir) not in str(answer)
+
+
+async def test_own_notebooks_beside_the_course_are_no_part_of_it(call, monkeypatch, tmp_path):
+    checkout = tmp_path / "notebooks"
+    shutil.copytree(course.PACKAGE.parent / "notebooks", checkout)
+    monkeypatch.setattr(course, "PACKAGE", tmp_path / "pm_lab")
+    _, before = await call("course")
+    for name in ("00_welcome-2", "01_single_cell-Copy1", "cells", "case_studies/interferon_kang2018-2"):
+        shutil.copy(checkout / "00_welcome.ipynb", checkout / f"{name}.ipynb")
+    _, answer = await call("course")
+    assert answer == before and len(answer["notebooks"]) > 8
 
 
 async def test_without_notebooks_the_list_says_so(call, monkeypatch, tmp_path):
